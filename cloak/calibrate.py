@@ -1,0 +1,105 @@
+"""Residuals -> saved pixels that keep each face's budget exactly, after rounding and encoding."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cloak.methods import Method
+from cloak.patches import Residual
+from cloak.photo import Photo, recode
+from cloak.types import Box, Face, Pixels, Visibility
+from cloak.visibility import MARGIN, NATIVE_SIDE, measure_face
+
+ROUNDS = 8
+"""Attempts at filling the budget; each measures every face once."""
+
+FILLED = 0.98
+"""A budget used up to this share counts as filled."""
+
+MAX_SCALE = 2.0
+"""The most that a residual is amplified to fill its budget."""
+
+SHRINK = 0.97
+"""Factor on a face's residual while its saved pixels are over budget."""
+
+
+@dataclass
+class Composition:
+    """The residuals of one photo's faces, each with the factor that keeps it in its budget."""
+
+    photo: Photo
+    faces: Sequence[Face]
+    residuals: Sequence[Residual]
+    method: Method
+    scales: list[float]
+
+    @classmethod
+    def fit(cls, photo: Photo, faces: Sequence[Face], residuals: Sequence[Residual], method: Method) -> "Composition":
+        """Find the largest factors that keep every face in its budget, on encoded regions."""
+        composition = cls(photo, faces, residuals, method, [1.0] * len(faces))
+        best = [0.0] * len(faces)
+        for _ in range(ROUNDS):
+            pixels = composition.pixels()
+            usage = [composition._usage_in_region(pixels, index) for index in range(len(faces))]
+            best = [s if u <= 1.0 and s > b else b for s, u, b in zip(composition.scales, usage, best, strict=True)]
+            if all(FILLED <= u <= 1.0 or (u <= 1.0 and s >= MAX_SCALE) for s, u in zip(composition.scales, usage, strict=True)):
+                break
+            composition.scales = [_next_scale(s, u) for s, u in zip(composition.scales, usage, strict=True)]
+        composition.scales = best
+        return composition
+
+    def pixels(self) -> Pixels:
+        """The whole photo with every residual added, rounded."""
+        original = self.photo.pixels
+        changed = original.copy()
+        limit = round(255 * self.method.linf)
+        for scale, residual in zip(self.scales, self.residuals, strict=True):
+            height, width = residual.values.shape[:2]
+            where = np.s_[residual.top : residual.top + height, residual.left : residual.left + width]
+            # where faces overlap the residuals add up, still within L-inf of the original
+            total = changed[where] + 255.0 * scale * residual.values
+            lowest, highest = original[where] - float(limit), original[where] + float(limit)
+            changed[where] = np.rint(total.clip(lowest, highest).clip(0.0, 255.0)).astype(np.uint8)
+        return changed
+
+    def shrink_exceeding(self, saved: Pixels) -> bool:
+        """Reduce the faces whose saved pixels are over budget; whether there were any."""
+        exceeding = [
+            index
+            for index, face in enumerate(self.faces)
+            if self.scales[index] > 0.0 and self._usage(measure_face(self.photo.pixels, saved, face.box)) > 1.0
+        ]
+        for index in exceeding:
+            self.scales[index] = self.scales[index] * SHRINK if self.scales[index] > 0.05 else 0.0
+        return bool(exceeding)
+
+    def _usage(self, visibility: Visibility) -> float:
+        """The budget used: 1 is all of it."""
+        return max(visibility.dssim / self.method.dssim, visibility.peak_dssim / self.method.peak_dssim)
+
+    def _usage_in_region(self, pixels: Pixels, index: int) -> float:
+        """The same, with only the face's surroundings encoded."""
+        box = self.faces[index].box
+        height, width = pixels.shape[:2]
+        left, top, right, bottom = region_around(box, (height, width))
+        original = self.photo.pixels[top:bottom, left:right]
+        coded = recode(self.photo, np.ascontiguousarray(pixels[top:bottom, left:right]))
+        shifted = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+        return self._usage(measure_face(original, coded, shifted))
+
+
+def region_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box and what its measurement looks at, in whole JPEG blocks: left, top, right, bottom."""
+    factor = min(1.0, NATIVE_SIDE / max(box[2] - box[0], box[3] - box[1]))
+    margin = math.ceil((MARGIN + 1) / factor) + 1
+    left, top = (max(0, math.floor((v - margin) / 8) * 8) for v in box[:2])
+    right, bottom = (min(end, math.ceil((v + margin + 1) / 8) * 8) for end, v in zip(size[::-1], box[2:], strict=True))
+    return left, top, right, bottom
+
+
+def _next_scale(scale: float, usage: float) -> float:
+    """DSSIM grows about with the square of the change; aim at just below the budget."""
+    wanted = scale * math.sqrt((1.0 + FILLED) / 2.0 / max(usage, 1e-6))
+    return min(MAX_SCALE, max(0.5 * scale, wanted))

@@ -1,0 +1,35 @@
+"""Everything that cloak raises on purpose.
+
+CloakError
+├── PhotoError            a photo cannot be read, or is of a kind that cannot be written back
+│   └── NoFaceError       it was read, but no face was found in it
+├── SaveError             the protected photo cannot be written
+├── WeightsError          a model file is absent, or not the one that the manifest names
+└── UsageError            an unknown mode, device or name, or paths that exclude each other
+
+Each message is one sentence or two: what was expected, what came, what to do.
+"""
+
+
+class CloakError(Exception):
+    """Base of all errors that cloak raises on purpose."""
+
+
+class PhotoError(CloakError):
+    """A photo cannot be read, or is of a kind that cannot be written back."""
+
+
+class NoFaceError(PhotoError):
+    """A photo was read, but no face was found in it."""
+
+
+class SaveError(CloakError):
+    """A protected photo cannot be written."""
+
+
+class WeightsError(CloakError):
+    """A model file is absent, or not the one that the manifest names."""
+
+
+class UsageError(CloakError):
+    """An unknown mode, device or name, or paths that exclude each other."""

@@ -1,0 +1,92 @@
+"""Two versions of a photo -> what the eye and the recognisers make of the difference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cloak.detect import FaceDetector
+from cloak.recognizers import Recognizer
+from cloak.types import Box, ComparedFace, Comparison, Face, FaceReport, Match, Pixels
+from cloak.visibility import measure_face
+
+SAME_FACE = 0.3
+"""Two boxes that overlap by this share of their union show one face."""
+
+
+def report_face(
+    original: Pixels,
+    saved: Pixels,
+    face: Face,
+    recognizers: Sequence[Recognizer],
+    detector: FaceDetector,
+) -> FaceReport:
+    """Measure one face of a protected photo.
+
+    Each recogniser sees the saved face twice, aligned by the original landmarks and by those
+    that the detector finds in the saved photo; the higher similarity counts.
+    """
+    found = find_again(saved, face, detector)
+    matches = {}
+    for recognizer in recognizers:
+        own = recognizer.embed(original, face)
+        matches[recognizer.spec.name] = Match(
+            before=float(own @ recognizer.embed(original, face, mirror=True)),
+            after=max(float(own @ recognizer.embed(saved, seen)) for seen in (face, *found)),
+            threshold=recognizer.spec.threshold,
+        )
+    return FaceReport(face, measure_face(original, saved, face.box), matches)
+
+
+def find_again(pixels: Pixels, face: Face, detector: FaceDetector) -> tuple[Face, ...]:
+    """The faces that the detector sees where ``face`` was; usually one."""
+    margin = max(face.width, face.height) / 2
+    height, width = pixels.shape[:2]
+    left, top = max(0, round(face.box[0] - margin)), max(0, round(face.box[1] - margin))
+    right, bottom = min(width, round(face.box[2] + margin)), min(height, round(face.box[3] + margin))
+    found = (_moved(other, left, top) for other in detector.detect(pixels[top:bottom, left:right]))
+    return tuple(other for other in found if overlap(face.box, other.box) >= SAME_FACE)
+
+
+def compare_photos(
+    first: Pixels, second: Pixels, recognizers: Sequence[Recognizer], detector: FaceDetector
+) -> Comparison:
+    """Compare each face of the first photo with all faces of the second."""
+    faces, others = detector.detect(first), detector.detect(second)
+    same_size = first.shape == second.shape
+    compared = tuple(
+        ComparedFace(
+            face=face,
+            similarities=_highest_similarities(first, face, second, others, recognizers),
+            visibility=measure_face(first, second, face.box) if same_size else None,
+        )
+        for face in faces
+    )
+    thresholds = {recognizer.spec.name: recognizer.spec.threshold for recognizer in recognizers}
+    return Comparison(compared, len(others), thresholds)
+
+
+def _highest_similarities(
+    first: Pixels, face: Face, second: Pixels, others: Sequence[Face], recognizers: Sequence[Recognizer]
+) -> Mapping[str, float]:
+    if not others:
+        return {}
+    return {
+        recognizer.spec.name: max(
+            float(recognizer.embed(first, face) @ recognizer.embed(second, other)) for other in others
+        )
+        for recognizer in recognizers
+    }
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    corners = np.array([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])])
+    shared = float(np.prod((corners[1] - corners[0]).clip(0.0)))
+    area_a, area_b = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return shared / max(area_a + area_b - shared, 1e-9)
+
+
+def _moved(face: Face, right: int, down: int) -> Face:
+    box = (face.box[0] + right, face.box[1] + down, face.box[2] + right, face.box[3] + down)
+    return replace(face, box=box, landmarks=tuple((x + right, y + down) for x, y in face.landmarks))

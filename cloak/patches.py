@@ -1,0 +1,126 @@
+"""Photo and face -> a small patch that the optimiser changes, and the way back.
+
+A patch is an upright square around the face box. Up to PATCH_FACE pixels a face keeps the
+photo's own pixels (a plain cut, aligned to JPEG's 8-px blocks); a larger one is brought down.
+Only the residual goes back to the photo, never the resampled patch.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cloak.align import Matrix, apply, crop, invert, soft_box_mask, warp
+from cloak.types import Box, Face, Pixels
+
+PATCH_FACE = 160
+"""Longer side of the face box in the patch, at most, pixels."""
+
+MARGIN = 1.4
+"""Side of the patch over the longer side of the box."""
+
+BLOCK = 16
+"""Patch sides are multiples of this: a JPEG block with halved chroma."""
+
+
+@dataclass(frozen=True)
+class FacePatch:
+    """A face cut out for the optimiser.
+
+    Attributes:
+        pixels: (3, side, side) float32 in 0..1, on the CPU.
+        frame: (2, 3) from patch to photo pixels.
+        box: the face box in the patch.
+        landmarks: (5, 2) in the patch.
+        grey: whether the photo has no colour, so that the cloak may have none.
+        seed: from the caller's seed and the patch's content, nothing else.
+    """
+
+    pixels: Tensor
+    frame: Matrix
+    box: Box
+    landmarks: NDArray[np.float64]
+    grey: bool
+    seed: int
+
+    @property
+    def side(self) -> int:
+        return self.pixels.shape[1]
+
+
+@dataclass(frozen=True)
+class PatchBatch:
+    """Patches of one size, stacked.
+
+    Attributes:
+        pixels: (n, 3, side, side).
+        boxes: in the patches.
+        landmarks: (n, 5, 2) in the patches.
+        masks: (n, 1, side, side) in 0..1: where a cloak may be.
+        grey: (n, 1, 1, 1) bool.
+        seeds: one for each face.
+    """
+
+    pixels: Tensor
+    boxes: tuple[Box, ...]
+    landmarks: NDArray[np.float64]
+    masks: Tensor
+    grey: Tensor
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What a cloak adds to a photo: ``values`` (h, w, 3) in 0..1 units, at ``left``, ``top``."""
+
+    values: NDArray[np.float32]
+    left: int
+    top: int
+
+
+def cut_patch(pixels: Pixels, face: Face, *, grey: bool = False, seed: int = 0) -> FacePatch:
+    """Cut the patch around one face of a photo."""
+    longer = max(face.width, face.height)
+    scale = max(1.0, longer / PATCH_FACE)
+    side = BLOCK * math.ceil(MARGIN * longer / scale / BLOCK)
+    centre = np.array([face.box[0] + face.box[2], face.box[1] + face.box[3]]) / 2
+    corner = 8 * np.round((centre - scale * side / 2) / 8)
+    offset = corner + (scale - 1) / 2  # pixel centres lie at whole numbers
+    frame = np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]]])
+    patch = crop(pixels, frame, (side, side))[0]
+    left, top, right, bottom = apply(invert(frame), np.reshape(face.box, (2, 2))).ravel()
+    landmarks = apply(invert(frame), face.landmarks)
+    return FacePatch(patch, frame, (left, top, right, bottom), landmarks, grey, _content_seed(patch, seed))
+
+
+def _content_seed(patch: Tensor, seed: int) -> int:
+    digest = hashlib.sha256(seed.to_bytes(8, "little", signed=True) + patch.numpy().tobytes()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1  # torch takes 63 bits
+
+
+def stack_patches(patches: Sequence[FacePatch], device: torch.device | str = "cpu") -> PatchBatch:
+    """Patches of one size -> a batch on a device."""
+    masks = [soft_box_mask((patch.side, patch.side), patch.box) for patch in patches]
+    return PatchBatch(
+        pixels=torch.stack([patch.pixels for patch in patches]).to(device),
+        boxes=tuple(patch.box for patch in patches),
+        landmarks=np.stack([patch.landmarks for patch in patches]),
+        masks=torch.stack(masks).to(device),
+        grey=torch.tensor([patch.grey for patch in patches], device=device).view(-1, 1, 1, 1),
+        seeds=tuple(patch.seed for patch in patches),
+    )
+
+
+def residual_in_photo(patch: FacePatch, delta: Tensor, size: tuple[int, int]) -> Residual:
+    """Take a patch's perturbation (3, side, side) back to a photo of ``size`` (height, width)."""
+    corners = apply(patch.frame, np.reshape(patch.box, (2, 2)))
+    left, top = (max(0, math.floor(v)) for v in corners[0])
+    right, bottom = (min(end, math.ceil(v) + 1) for end, v in zip((size[1], size[0]), corners[1], strict=True))
+    matrix = invert(patch.frame) @ np.array([[1.0, 0.0, left], [0.0, 1.0, top], [0.0, 0.0, 1.0]])
+    values = warp(delta[None].cpu(), torch.from_numpy(matrix)[None], (bottom - top, right - left))[0]
+    return Residual(values.permute(1, 2, 0).contiguous().numpy(), left, top)

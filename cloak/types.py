@@ -1,0 +1,180 @@
+"""What passes between the modules: faces, and what a report says."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""(height, width, 3) uint8, RGB, upright."""
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""left, top, right, bottom in pixels; pixel centres lie at whole numbers."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face found in a photo. Coordinates are x, y in pixels; pixel centres lie at whole numbers.
+
+    Attributes:
+        box: left, top, right, bottom; within the photo.
+        landmarks: left eye, right eye, nose, left and right mouth corner, as seen in the photo.
+        score: the detector's confidence, 0..1.
+    """
+
+    box: Box
+    landmarks: tuple[tuple[float, float], ...]
+    score: float
+
+    @property
+    def width(self) -> float:
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> float:
+        return self.box[3] - self.box[1]
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """How far the saved face differs from the original one.
+
+    Attributes:
+        dssim: face DSSIM: mean of (1 - SSIM) / 2 over the face box.
+        peak_dssim: largest mean of the same map over any window a quarter of the box wide.
+        psnr: peak signal-to-noise ratio over the face box, dB; inf where nothing changed.
+        linf: largest change of any pixel around the face, in grey levels of 255.
+    """
+
+    dssim: float
+    peak_dssim: float
+    psnr: float
+    linf: int
+
+
+@dataclass(frozen=True)
+class Match:
+    """What one recogniser says of a face before and after.
+
+    Attributes:
+        before: similarity of the original to its own mirror image: what an easy match scores.
+        after: similarity of the saved face to the original one.
+        threshold: at or above this the recogniser takes two faces for one person.
+    """
+
+    before: float
+    after: float
+    threshold: float
+
+    @property
+    def protected(self) -> bool:
+        return self.after < self.threshold
+
+
+@dataclass(frozen=True)
+class FaceReport:
+    """One face of a protected photo, measured on the saved pixels."""
+
+    face: Face
+    visibility: Visibility
+    matches: Mapping[str, Match]
+
+    @property
+    def protected(self) -> bool:
+        """Whether every recogniser that was asked no longer matches the face."""
+        return all(match.protected for match in self.matches.values())
+
+
+@dataclass(frozen=True)
+class PhotoReport:
+    """What became of one photo.
+
+    Attributes:
+        source: the photo; None where pixels were given.
+        output: the protected file; None where none was written.
+        mode: low, mid or high.
+        faces: the largest first.
+        seconds: from reading to saving, its share of a batch's time.
+        error: one sentence; empty when the photo was protected.
+    """
+
+    source: Path | None = None
+    output: Path | None = None
+    mode: str = ""
+    faces: tuple[FaceReport, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def protected(self) -> bool:
+        return not self.error and bool(self.faces) and all(face.protected for face in self.faces)
+
+    @property
+    def reason(self) -> str:
+        """Why the photo is not protected, in one sentence; empty when it is."""
+        if self.protected or self.error:
+            return self.error
+        still = sum(not face.protected for face in self.faces)
+        return f"{still} of {len(self.faces)} faces still match the original; try a stronger --mode"
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        record = asdict(self, dict_factory=_plain) | {"protected": self.protected, "reason": self.reason}
+        return json.dumps(record, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class CloakResult:
+    """A protected photo in memory.
+
+    Attributes:
+        image: the photo as given, upright, with its faces cloaked.
+        report: measured on ``image``.
+    """
+
+    image: Image.Image
+    report: PhotoReport
+
+
+@dataclass(frozen=True)
+class ComparedFace:
+    """A face of the first of two photos, and the most similar face of the second.
+
+    Attributes:
+        face: in the first photo.
+        similarities: recogniser -> highest similarity to any face of the second photo.
+        visibility: of the change, where both photos have the same size; else None.
+    """
+
+    face: Face
+    similarities: Mapping[str, float]
+    visibility: Visibility | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two photos compared.
+
+    Attributes:
+        faces: of the first photo, the largest first.
+        faces_in_second: how many were found there.
+        thresholds: recogniser -> at or above this it takes two faces for one person.
+    """
+
+    faces: tuple[ComparedFace, ...]
+    faces_in_second: int
+    thresholds: Mapping[str, float]
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Mappings and paths -> what JSON knows."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in items}

@@ -1,0 +1,184 @@
+"""What the eye sees of a cloak: SSIM maps, face DSSIM, peak DSSIM, PSNR.
+
+SSIM after Wang et al. (2004): 11-px Gaussian window with sigma 1.5, K1 = .01, K2 = .03, data
+range 1, covariances not bias-corrected; each colour channel by itself, then averaged.
+DSSIM = (1 - SSIM) / 2.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cloak.align import to_tensor
+from cloak.types import Box, Pixels, Visibility
+
+WINDOW = 11
+SIGMA = 1.5
+C1 = 0.01**2
+C2 = 0.03**2
+
+MARGIN = WINDOW // 2
+"""Pixels around a region that its DSSIM map looks at."""
+
+NATIVE_SIDE = 256
+"""A face box with a longer side than this is brought down to it before it is measured, pixels."""
+
+
+def gaussian_blur(images: Tensor) -> Tensor:
+    """Blur with SSIM's window; (n, c, h, w) -> (n, c, h, w).
+
+    At the borders the window is cut off and renormalised. One product with a matrix per axis: on
+    a CPU ten times as fast as a convolution of single channels.
+    """
+    rows = _window_matrix(images.shape[2]).to(images)
+    columns = _window_matrix(images.shape[3]).to(images)
+    across = images @ columns.T
+    return (across.transpose(2, 3) @ rows.T).transpose(2, 3)
+
+
+@lru_cache(maxsize=64)
+def _window_matrix(length: int) -> Tensor:
+    """(length, length) float32; row i holds the window around position i."""
+    index = torch.arange(length, dtype=torch.float64)
+    distance = (index[:, None] - index).abs()
+    weights = torch.exp(-0.5 * (distance / SIGMA) ** 2) * (distance <= MARGIN)
+    return (weights / weights.sum(dim=1, keepdim=True)).float()
+
+
+def local_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance under SSIM's window, each (n, c, h, w)."""
+    mean = gaussian_blur(images)
+    return mean, gaussian_blur(images * images) - mean * mean
+
+
+def dssim_map(reference: Tensor, images: Tensor, statistics: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """DSSIM at every pixel, averaged over the colour channels.
+
+    Args:
+        reference: (n, c, h, w) in 0..1, at least 6 px a side.
+        images: the same shape.
+        statistics: ``local_statistics(reference)`` where it is at hand.
+
+    Returns:
+        (n, h, w), 0 where nothing changed near the pixel.
+    """
+    mean_x, variance_x = local_statistics(reference) if statistics is None else statistics
+    mean_y, variance_y = local_statistics(images)
+    covariance = gaussian_blur(reference * images) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+    structure = (2 * covariance + C2) / (variance_x + variance_y + C2)
+    return ((1.0 - luminance * structure) / 2.0).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Where the DSSIM maps of a batch are averaged.
+
+    Attributes:
+        rows, columns: (n, h) and (n, w), 1 inside each face's box and 0 outside.
+        window_rows, window_columns: (n, h / stride, h) and (n, w / stride, w), averages over a
+            quarter of the box.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    window_rows: Tensor
+    window_columns: Tensor
+
+
+def regions_of(
+    boxes: Sequence[Box], size: tuple[int, int], device: torch.device | str = "cpu", *, stride: int = 1
+) -> Regions:
+    """The face boxes, rounded outwards to whole pixels, and the windows for the peak.
+
+    Args:
+        boxes: one for each map, within it.
+        size: (height, width) of the maps.
+        device: where the maps are.
+        stride: pixels from one window to the next.
+    """
+    height, width = size
+    rows = torch.stack([_inside(box[1], box[3], height) for box in boxes])
+    columns = torch.stack([_inside(box[0], box[2], width) for box in boxes])
+    sides = [min(height, width, max(1, round((box[2] - box[0]) / 4))) for box in boxes]
+    window_rows = torch.stack([_sliding_mean(side, height)[::stride] for side in sides])
+    window_columns = torch.stack([_sliding_mean(side, width)[::stride] for side in sides])
+    return Regions(rows.to(device), columns.to(device), window_rows.to(device), window_columns.to(device))
+
+
+def _inside(start: float, end: float, length: int) -> Tensor:
+    index = torch.arange(length)
+    return ((index >= math.floor(start)) & (index <= math.ceil(end))).float()
+
+
+def _sliding_mean(side: int, length: int) -> Tensor:
+    """(length, length): row i averages positions i .. i + side - 1; rows that overhang are 0."""
+    index = torch.arange(length)
+    offset = index - index[:, None]
+    whole = (index <= length - side)[:, None]
+    return ((offset >= 0) & (offset < side) & whole).float() / side
+
+
+def face_mean(maps: Tensor, regions: Regions) -> Tensor:
+    """Mean of (n, h, w) maps over each face's box; (n,)."""
+    total = torch.einsum("nh,nhw,nw->n", regions.rows, maps, regions.columns)
+    return total / (regions.rows.sum(1) * regions.columns.sum(1))
+
+
+def window_means(maps: Tensor, regions: Regions) -> Tensor:
+    """Mean of (n, h, w) maps over every window a quarter of the box wide, at its top left."""
+    return regions.window_rows @ maps @ regions.window_columns.transpose(1, 2)
+
+
+def spread_windows(means: Tensor, regions: Regions) -> Tensor:
+    """At each pixel, the mean of ``window_means`` over the windows that it lies in."""
+    spread = regions.window_rows.transpose(1, 2) @ means @ regions.window_columns
+    counts_down, counts_across = regions.window_rows.sum(1), regions.window_columns.sum(1)  # (n, h), (n, w)
+    return spread / (counts_down[:, :, None] * counts_across[:, None]).clamp_min(1e-6)
+
+
+def measure_face(original: Pixels, changed: Pixels, box: Box) -> Visibility:
+    """What the eye sees of the change to one face.
+
+    At native resolution, or with both photos brought down until the longer side of the box has
+    256 px where it has more. L-inf and PSNR are always native.
+
+    Args:
+        original: (h, w, 3) uint8.
+        changed: the same shape.
+        box: of the face, in the photo.
+    """
+    factor = min(1.0, NATIVE_SIDE / max(box[2] - box[0], box[3] - box[1]))
+    margin = math.ceil((MARGIN + 1) / factor)
+    height, width = original.shape[:2]
+    left, top = max(0, math.floor(box[0]) - margin), max(0, math.floor(box[1]) - margin)
+    right, bottom = min(width, math.ceil(box[2]) + margin + 1), min(height, math.ceil(box[3]) + margin + 1)
+    before, after = (to_tensor(pixels[top:bottom, left:right]) for pixels in (original, changed))
+    difference = (after - before).abs()
+    inner = difference[..., math.floor(box[1]) - top : math.ceil(box[3]) + 1 - top, math.floor(box[0]) - left : math.ceil(box[2]) + 1 - left]
+    error = float((inner**2).mean())
+    if factor < 1.0:
+        size = [max(WINDOW, round(length * factor)) for length in before.shape[2:]]
+        before, after = (
+            F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False) for image in (before, after)
+        )
+    scale_y, scale_x = before.shape[2] / (bottom - top), before.shape[3] / (right - left)
+    inside = (
+        (box[0] - left + 0.5) * scale_x - 0.5,
+        (box[1] - top + 0.5) * scale_y - 0.5,
+        (box[2] - left + 0.5) * scale_x - 0.5,
+        (box[3] - top + 0.5) * scale_y - 0.5,
+    )
+    regions = regions_of([inside], (before.shape[2], before.shape[3]))
+    maps = dssim_map(before, after)
+    return Visibility(
+        dssim=float(face_mean(maps, regions)),
+        peak_dssim=float(window_means(maps, regions).amax()),
+        psnr=-10.0 * math.log10(error) if error > 0.0 else math.inf,
+        linf=round(255.0 * float(difference.max())),
+    )
