@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -32,7 +32,7 @@ from cloak.align import crop_face
 from cloak.detect import FaceDetector
 from cloak.methods import MODES, Method
 from cloak.photo import read_photo
-from cloak.recognizers import Recognizer, load_recognizer
+from cloak.recognizers import load_recognizer
 from cloak.types import PhotoReport, Pixels
 from cloak.views import ViewDistribution
 
@@ -40,9 +40,7 @@ FAR = 1e-3
 CLOAKED_EACH = 2
 THRESHOLD_PHOTOS = 4
 
-ARCFACE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
+ARCFACE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
 
 
 class Evaluator(Protocol):
@@ -219,16 +217,16 @@ def evaluate(
 
 def with_settings(method: Method, settings: Sequence[str]) -> Method:
     """A mode with some fields changed: ``steps=60``, ``views.count=1``."""
-    views: dict[str, object] = {}
-    fields: dict[str, object] = {}
+    views: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for setting in settings:
         key, _, value = setting.partition("=")
         target = views if key.startswith("views.") else fields
         parsed = json.loads(value)
         target[key.removeprefix("views.")] = tuple(parsed) if isinstance(parsed, list) else parsed
     if views:
-        fields["views"] = ViewDistribution(**{**asdict(method.views), **views})  # type: ignore[arg-type]
-    return replace(method, **fields)  # type: ignore[arg-type]
+        fields["views"] = ViewDistribution(**{**asdict(method.views), **views})
+    return replace(method, **fields)
 
 
 def row(title: str, result: Mapping[str, object]) -> str:
@@ -249,20 +247,26 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=shared / "models")
     parser.add_argument("--people", type=int, default=20, help="how many are cloaked (default 20)")
     parser.add_argument("--modes", nargs="+", default=list(MODES), choices=list(MODES))
-    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=JSON", help="change a mode: steps=60 views.count=1")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="FIELD=JSON", help="change a mode: steps=60 views.count=1"
+    )
     parser.add_argument("--out", type=Path, help="write the results there as JSON")
     arguments = parser.parse_args()
 
     people = {folder.name: sorted(folder.glob("*.jpg")) for folder in sorted(arguments.data.iterdir())}
     tested = list(people)[: arguments.people]
-    photos = [path for person, paths in people.items() for path in (paths if person in tested else paths[:THRESHOLD_PHOTOS])]
+    photos = [
+        path for person, paths in people.items() for path in (paths if person in tested else paths[:THRESHOLD_PHOTOS])
+    ]
     tracker = Tracker(FaceDetector(), load_evaluators(arguments.models))
     clean = embed_clean(photos, tracker, Path(".cache/clean_embeddings.pt"))
     measured = {name: thresholds_at_far(people, clean, name) for name in tracker.evaluators}
     for name, (threshold, rate) in measured.items():
         print(f"{name}: threshold {threshold:.3f}, clean TAR {rate:.3f} at FAR {FAR}")
 
-    print("| mode | DSSIM | peak | s/photo | " + " | ".join(f"{name} {'/'.join(CONDITIONS)}" for name in measured) + " |")
+    print(
+        "| mode | DSSIM | peak | s/photo | " + " | ".join(f"{name} {'/'.join(CONDITIONS)}" for name in measured) + " |"
+    )
     print("|---|" + "---|" * (3 + len(measured)), flush=True)
     results: dict[str, object] = {}
     for mode in arguments.modes:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cloak.methods import Method
 from cloak.patches import Residual
-from cloak.photo import Photo, recode
+from cloak.photo import JPEG_QUALITIES, Photo, recode
 from cloak.types import Box, Face, Pixels, Visibility
 from cloak.visibility import MARGIN, NATIVE_SIDE, measure_face
 
@@ -23,6 +23,20 @@ MAX_SCALE = 2.0
 
 SHRINK = 0.97
 """Factor on a face's residual while its saved pixels are over budget."""
+
+
+ENCODING_SHARE = 1 / 3
+"""The share of a face's budget that a JPEG's blocks alone may use before its quality is raised."""
+
+
+def with_fitting_quality(photo: Photo, faces: Sequence[Face], method: Method) -> Photo:
+    """The photo with the lowest JPEG quality that leaves most of each face's budget to the cloak."""
+    for quality in () if photo.lossless else JPEG_QUALITIES:
+        photo = replace(photo, jpeg_quality=quality)
+        bare = Composition(photo, faces, (), method, [])
+        if all(bare.usage_in_region(photo.pixels, index) <= ENCODING_SHARE for index in range(len(faces))):
+            break
+    return photo
 
 
 @dataclass
@@ -42,9 +56,12 @@ class Composition:
         best = [0.0] * len(faces)
         for _ in range(ROUNDS):
             pixels = composition.pixels()
-            usage = [composition._usage_in_region(pixels, index) for index in range(len(faces))]
+            usage = [composition.usage_in_region(pixels, index) for index in range(len(faces))]
             best = [s if u <= 1.0 and s > b else b for s, u, b in zip(composition.scales, usage, best, strict=True)]
-            if all(FILLED <= u <= 1.0 or (u <= 1.0 and s >= MAX_SCALE) for s, u in zip(composition.scales, usage, strict=True)):
+            if all(
+                FILLED <= u <= 1.0 or (u <= 1.0 and s >= MAX_SCALE)
+                for s, u in zip(composition.scales, usage, strict=True)
+            ):
                 break
             composition.scales = [_next_scale(s, u) for s, u in zip(composition.scales, usage, strict=True)]
         composition.scales = best
@@ -53,7 +70,7 @@ class Composition:
     def pixels(self) -> Pixels:
         """The whole photo with every residual added, rounded."""
         original = self.photo.pixels
-        changed = original.copy()
+        changed: Pixels = original.copy()
         limit = round(255 * self.method.linf)
         for scale, residual in zip(self.scales, self.residuals, strict=True):
             height, width = residual.values.shape[:2]
@@ -79,8 +96,8 @@ class Composition:
         """The budget used: 1 is all of it."""
         return max(visibility.dssim / self.method.dssim, visibility.peak_dssim / self.method.peak_dssim)
 
-    def _usage_in_region(self, pixels: Pixels, index: int) -> float:
-        """The same, with only the face's surroundings encoded."""
+    def usage_in_region(self, pixels: Pixels, index: int) -> float:
+        """The budget that a face uses of ``pixels``, with only its surroundings encoded."""
         box = self.faces[index].box
         height, width = pixels.shape[:2]
         left, top, right, bottom = region_around(box, (height, width))

@@ -65,10 +65,16 @@ def _photos_of(path: Path, out: Path | None, recursive: bool) -> Iterator[tuple[
         return
     found = False
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not (out and _same(Path(folder, name), out))) if recursive else []
+        folders[:] = (
+            sorted(name for name in folders if not (out and _same(Path(folder, name), out))) if recursive else []
+        )
         for name in sorted(names):
             source = Path(folder, name)
-            if source.suffix.lower() in SUFFIXES and not name.startswith(".") and not (out is None and _is_result(source)):
+            if (
+                source.suffix.lower() in SUFFIXES
+                and not name.startswith(".")
+                and not (out is None and _is_result(source))
+            ):
                 found = True
                 yield source, source.relative_to(path)
     if not found:
@@ -82,7 +88,11 @@ def _is_result(path: Path) -> bool:
 
 def _job(source: Path, target: Path) -> Job:
     if source.is_dir():
-        return Job(source, target, f"{source}: expected a folder with photos, got one with none; pass --recursive to look deeper")
+        return Job(
+            source,
+            target,
+            f"{source}: expected a folder with photos, got one with none; pass --recursive to look deeper",
+        )
     if not source.exists():
         return Job(source, target, f"{source}: expected a photo or a folder, got a path that does not exist")
     if _same(source, target):

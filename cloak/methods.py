@@ -28,7 +28,7 @@ class Method:
     name: str
     dssim: float
     linf: float
-    steps: int = 40
+    steps: int = 60
     step_size: float = 0.25
     momentum: float = 0.9
     views: ViewDistribution = field(default_factory=ViewDistribution)
@@ -43,9 +43,9 @@ MODES: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
-            Method("low", dssim=0.004, linf=20 / 255),
-            Method("mid", dssim=0.009, linf=24 / 255),
-            Method("high", dssim=0.017, linf=32 / 255),
+            Method("low", dssim=0.004, linf=24 / 255),
+            Method("mid", dssim=0.009, linf=32 / 255),
+            Method("high", dssim=0.017, linf=40 / 255),
         )
     }
 )

@@ -17,13 +17,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from cloak.errors import PhotoError, SaveError
 from cloak.types import Pixels
 
-JPEG_QUALITY = 95
+JPEG_QUALITIES = (95, 97, 98, 99, 100)
+"""What a JPEG is saved at: the first, or a better one where its blocks alone would be seen."""
 
 ENCODINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "JPEG": {"quality": JPEG_QUALITY, "subsampling": "4:4:4", "optimize": True},
+        "JPEG": {"subsampling": "4:4:4", "optimize": True},
         "PNG": {},
-        "WEBP": {"quality": 95, "exact": True},
+        "WEBP": {"lossless": True, "exact": True},  # its lossy form halves the chroma
         "BMP": {},
         "TIFF": {"compression": "tiff_lzw"},
     }
@@ -62,7 +63,7 @@ class Photo:
         single_channel: whether the file has one grey channel.
         format: Pillow's name of the file format.
         orientation: EXIF orientation of the stored picture, 1..8.
-        lossless: whether the file's encoding keeps every pixel.
+        jpeg_quality: what it is saved at, if it is a JPEG.
         extras: what else goes into the file: colour profile, EXIF (without thumbnail), resolution.
     """
 
@@ -71,8 +72,13 @@ class Photo:
     single_channel: bool = False
     format: str = "PNG"
     orientation: int = 1
-    lossless: bool = True
+    jpeg_quality: int = JPEG_QUALITIES[0]
     extras: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lossless(self) -> bool:
+        """Whether saving keeps every pixel."""
+        return self.format != "JPEG"
 
     @property
     def grey(self) -> bool:
@@ -100,18 +106,16 @@ def read_photo(path: Path) -> Photo:
 
 def decode(data: bytes, name: str) -> Photo:
     """Read a photo from a file's bytes; ``name`` is for messages."""
-    with _decoding_errors(name):
-        with Image.open(io.BytesIO(data)) as image:
-            _check(image, name)
-            orientation = image.getexif().get(ORIENTATION, 1) if image.format != "TIFF" else 1
-            image.load()
-            photo = photo_of(image, upright=False)
+    with _decoding_errors(name), Image.open(io.BytesIO(data)) as image:
+        _check(image, name)
+        orientation = image.getexif().get(ORIENTATION, 1) if image.format != "TIFF" else 1
+        image.load()
+        photo = photo_of(image, upright=False)
     stored_format = "JPEG" if image.format == "MPO" else str(image.format)
     return replace(
         photo,
         format=stored_format,
         orientation=orientation if orientation in UPRIGHT_BACK else 1,
-        lossless=stored_format != "JPEG" and not (stored_format == "WEBP" and b"VP8L" not in data[:64]),
     )
 
 
@@ -126,7 +130,9 @@ def photo_of(image: Image.Image, *, upright: bool = True) -> Photo:
         PhotoError: another mode.
     """
     if image.mode not in MODES:
-        raise PhotoError(f"expected a picture of 8 bits a channel in colour or grey, got mode {image.mode}; convert it first")
+        raise PhotoError(
+            f"expected a picture of 8 bits a channel in colour or grey, got mode {image.mode}; convert it first"
+        )
     exif = image.getexif()
     extras = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
     turned = ImageOps.exif_transpose(image)
@@ -157,14 +163,14 @@ def to_image(photo: Photo) -> Image.Image:
 def encode(photo: Photo) -> bytes:
     """Write a photo into bytes: the format, orientation, profile and EXIF that it came with.
 
-    JPEG at quality 95 with full-resolution chroma.
+    JPEG with full-resolution chroma; WebP without loss.
     """
     image = to_image(photo)
     if photo.orientation in UPRIGHT_BACK:
         image = image.transpose(UPRIGHT_BACK[photo.orientation])
     options = dict(ENCODINGS[photo.format])
-    if photo.format == "WEBP" and photo.lossless:
-        options |= {"lossless": True}
+    if photo.format == "JPEG":
+        options["quality"] = photo.jpeg_quality
     buffer = io.BytesIO()
     image.save(buffer, photo.format, **options, **photo.extras)
     return buffer.getvalue()
@@ -174,7 +180,7 @@ def recode(photo: Photo, pixels: Pixels) -> Pixels:
     """What ``pixels``, a region of the photo, become in a file of the photo's encoding."""
     if photo.lossless:
         return pixels
-    bare = Photo(pixels=pixels, single_channel=photo.single_channel, format=photo.format, lossless=False)
+    bare = replace(photo, pixels=pixels, alpha=None, orientation=1, extras={})
     with Image.open(io.BytesIO(encode(bare))) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -195,7 +201,7 @@ def save_bytes(data: bytes, path: Path, *, overwrite: bool = False) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -225,6 +231,8 @@ def _decoding_errors(name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise PhotoError(f"{name}: expected a photo, got a file that is none (or of an unknown format)") from None
     except Image.DecompressionBombError:
-        raise PhotoError(f"{name}: expected at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels, got more; reduce it first") from None
+        raise PhotoError(
+            f"{name}: expected at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels, got more; reduce it first"
+        ) from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError) as error:
         raise PhotoError(f"{name}: the file is damaged: {error}") from None

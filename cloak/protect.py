@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cloak.calibrate import Composition
+from cloak.calibrate import Composition, with_fitting_quality
 from cloak.detect import FaceDetector
 from cloak.errors import CloakError, NoFaceError, UsageError
 from cloak.files import Job, plan_jobs
@@ -143,7 +143,9 @@ class Cloaker:
             seconds = time.perf_counter() - start
             yield replace(report, source=job.source, mode=self.method.name, seconds=seconds)
 
-    def compare(self, first: Path | str | Image.Image | Pixels, second: Path | str | Image.Image | Pixels) -> Comparison:
+    def compare(
+        self, first: Path | str | Image.Image | Pixels, second: Path | str | Image.Image | Pixels
+    ) -> Comparison:
         """Compare the faces of two photos, see ``Comparison``.
 
         Raises:
@@ -163,7 +165,9 @@ class Cloaker:
         if job.error:
             raise UsageError(job.error)
         if job.target.resolve() in sources:
-            raise UsageError(f"{job.target}: is itself a photo to protect and would be overwritten; pass another folder with -o")
+            raise UsageError(
+                f"{job.target}: is itself a photo to protect and would be overwritten; pass another folder with -o"
+            )
         if job.target.exists() and not overwrite:
             raise UsageError(f"{job.target}: exists already; pass --overwrite to replace it")
         tell("finding faces", 0.0)
@@ -172,9 +176,9 @@ class Cloaker:
         deltas = self._perturb(prepared.patches, lambda share: tell("cloaking", 0.05 + 0.85 * share))
         tell("saving", 0.9)
         composition = self._compose(prepared, deltas)
-        data = encode(replace(photo, pixels=composition.pixels()))
+        data = encode(replace(prepared.photo, pixels=composition.pixels()))
         while not photo.lossless and composition.shrink_exceeding(decode(data, str(job.target)).pixels):
-            data = encode(replace(photo, pixels=composition.pixels()))
+            data = encode(replace(prepared.photo, pixels=composition.pixels()))
         save_bytes(data, job.target, overwrite=overwrite)
         return replace(self._report(prepared, read_photo(job.target).pixels), output=job.target)
 
@@ -183,6 +187,7 @@ class Cloaker:
         if not faces:
             raise NoFaceError(f"{name}: no face was found in it, so nothing was changed or written")
         grey = photo.grey
+        photo = with_fitting_quality(photo, faces, self.method)
         patches = tuple(cut_patch(photo.pixels, face, grey=grey, seed=self.seed) for face in faces)
         return _Prepared(photo, faces, patches)
 
@@ -219,9 +224,7 @@ class Cloaker:
 
     def _report(self, prepared: _Prepared, saved: Pixels) -> PhotoReport:
         original = prepared.photo.pixels
-        faces = tuple(
-            report_face(original, saved, face, self._recognizers, self._detector) for face in prepared.faces
-        )
+        faces = tuple(report_face(original, saved, face, self._recognizers, self._detector) for face in prepared.faces)
         return PhotoReport(mode=self.method.name, faces=faces)
 
 

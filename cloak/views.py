@@ -40,13 +40,13 @@ class ViewDistribution:
     """
 
     count: int = 2
-    scale: float = 0.04
-    rotation: float = 3.0
+    scale: float = 0.06
+    rotation: float = 5.0
     shift: float = 0.03
     mirror: float = 0.5
-    blur: tuple[float, float] = (0.3, 1.5)
-    resize: tuple[float, float] = (0.5, 1.0)
-    jpeg_every: int = 0
+    blur: tuple[float, float] = (0.0, 2.0)
+    resize: tuple[float, float] = (0.4, 1.0)
+    jpeg_every: int = 2
     jpeg_quality: tuple[float, float] = (60.0, 95.0)
 
 
@@ -71,9 +71,7 @@ def draw_jitters(seeds: Sequence[int], steps: int, count: int) -> Tensor:
     Returns:
         (steps, faces, count, JITTER_NUMBERS) float32 in 0..1, on the CPU.
     """
-    drawn = [
-        torch.rand(steps, count, JITTER_NUMBERS, generator=torch.Generator().manual_seed(seed)) for seed in seeds
-    ]
+    drawn = [torch.rand(steps, count, JITTER_NUMBERS, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(drawn, dim=1)
 
 

@@ -160,12 +160,17 @@ def measure_face(original: Pixels, changed: Pixels, box: Box) -> Visibility:
     right, bottom = min(width, math.ceil(box[2]) + margin + 1), min(height, math.ceil(box[3]) + margin + 1)
     before, after = (to_tensor(pixels[top:bottom, left:right]) for pixels in (original, changed))
     difference = (after - before).abs()
-    inner = difference[..., math.floor(box[1]) - top : math.ceil(box[3]) + 1 - top, math.floor(box[0]) - left : math.ceil(box[2]) + 1 - left]
+    inner = difference[
+        ...,
+        math.floor(box[1]) - top : math.ceil(box[3]) + 1 - top,
+        math.floor(box[0]) - left : math.ceil(box[2]) + 1 - left,
+    ]
     error = float((inner**2).mean())
     if factor < 1.0:
         size = [max(WINDOW, round(length * factor)) for length in before.shape[2:]]
         before, after = (
-            F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False) for image in (before, after)
+            F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+            for image in (before, after)
         )
     scale_y, scale_x = before.shape[2] / (bottom - top), before.shape[3] / (right - left)
     inside = (

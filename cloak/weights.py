@@ -35,9 +35,12 @@ def read_manifest() -> Mapping[str, Mapping[str, Any]]:
     """
     path = weights_folder() / "manifest.toml"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        manifest: Mapping[str, Mapping[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise WeightsError(f"{path}: expected the manifest of the weights, got {error.strerror}; reinstall cloak") from None
+        raise WeightsError(
+            f"{path}: expected the manifest of the weights, got {error.strerror}; reinstall cloak"
+        ) from None
+    return manifest
 
 
 def load_weights(entry: Mapping[str, Any], folder: Path | None = None) -> dict[str, Tensor]:
@@ -58,6 +61,7 @@ def load_weights(entry: Mapping[str, Any], folder: Path | None = None) -> dict[s
     digest = hashlib.sha256(data).hexdigest()
     if digest != entry["sha256"]:
         raise WeightsError(
-            f"{path}: expected sha256 {entry['sha256']}, got {digest}; the file is damaged or was replaced, reinstall cloak"
+            f"{path}: expected sha256 {entry['sha256']}, got {digest}; "
+            "the file is damaged or was replaced, reinstall cloak"
         )
     return load(data)

@@ -36,4 +36,4 @@ def load_recognizer(name: str, device: torch.device | str = "cpu") -> Recognizer
     network = ARCHITECTURES[entry["architecture"]]()
     network.load_state_dict(state, strict=True)
     recognizer = Recognizer(RecognizerSpec.from_manifest(name, entry), network, embedding_mean)
-    return recognizer.to(device=device, memory_format=torch.channels_last)
+    return recognizer.to(device).to(memory_format=torch.channels_last)

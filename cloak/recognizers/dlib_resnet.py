@@ -13,6 +13,7 @@ from torch import Tensor, nn
 STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
 """(channels, blocks, whether the first block halves the resolution), from the input up."""
 
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut; a down block halves the resolution."""
 

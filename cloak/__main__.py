@@ -1,0 +1,7 @@
+"""``python -m cloak``: the command without its script."""
+
+import sys
+
+from cloak.cli import main
+
+sys.exit(main())

@@ -1,0 +1,104 @@
+"""Reports -> a table, and a picture of faces before, after and their difference."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from rich.table import Table
+
+from cloak.errors import CloakError
+from cloak.photo import Photo, encode, read_photo, save_bytes
+from cloak.types import Comparison, Face, PhotoReport, Pixels
+
+TILE = 320
+"""Side of a face in the picture, pixels."""
+
+GAIN = 8
+"""The picture shows differences so many times as large, around a middle grey."""
+
+CAPTION = 22
+"""Height of the captions in the picture, pixels."""
+
+
+def summary_table(reports: Sequence[PhotoReport]) -> Table:
+    """One line a photo; of several faces, the one that is matched best and the one changed most."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("photo", "faces", "similarity before", "after", "face DSSIM", "seconds", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("photo", "verdict") else "right", overflow="fold")
+    for report in reports:
+        matches = [match for face in report.faces for match in face.matches.values()]
+        table.add_row(
+            str(report.source),
+            str(len(report.faces)),
+            f"{max(match.before for match in matches):.2f}" if matches else "-",
+            f"{max(match.after for match in matches):.2f}" if matches else "-",
+            f"{max(face.visibility.dssim for face in report.faces):.4f}" if report.faces else "-",
+            f"{report.seconds:.1f}",
+            "protected" if report.protected else "NOT PROTECTED",
+        )
+    return table
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One line a face of the first photo and recogniser."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("face", "recogniser", "similarity", "threshold", "verdict", "face DSSIM", "PSNR dB"):
+        table.add_column(heading, justify="left" if heading in ("recogniser", "verdict") else "right")
+    for number, compared in enumerate(comparison.faces, start=1):
+        seen = compared.visibility
+        for name, similarity in compared.similarities.items():
+            threshold = comparison.thresholds[name]
+            table.add_row(
+                str(number),
+                name,
+                f"{similarity:.3f}",
+                f"{threshold:.3f}",
+                "same person" if similarity >= threshold else "no match",
+                f"{seen.dssim:.4f}" if seen else "-",
+                f"{seen.psnr:.1f}" if seen else "-",
+            )
+    return table
+
+
+def write_picture(reports: Sequence[PhotoReport], path: Path) -> None:
+    """Save a picture with a row for each protected photo: its largest face before, after, difference.
+
+    Raises:
+        CloakError: nothing was protected, or the picture cannot be written.
+    """
+    rows = [_row(report) for report in reports if report.output and report.source]
+    if not rows:
+        raise CloakError(f"{path}: no picture was written, since no photo was cloaked")
+    picture = Image.new("RGB", (3 * TILE, CAPTION + sum(row.height for row in rows)), "white")
+    draw = ImageDraw.Draw(picture)
+    for column, caption in enumerate(("before", "after", f"difference x {GAIN}")):
+        draw.text((column * TILE + 6, 5), caption, fill="black")
+    top = CAPTION
+    for row in rows:
+        picture.paste(row, (0, top))
+        top += row.height
+    save_bytes(encode(Photo(np.asarray(picture))), path, overwrite=True)
+
+
+def _row(report: PhotoReport) -> Image.Image:
+    assert report.source is not None
+    assert report.output is not None
+    face = report.faces[0].face
+    before, after = (_around(read_photo(path).pixels, face) for path in (report.source, report.output))
+    difference = 128 + GAIN * (after.astype(np.int16) - before)
+    tiles = (before, after, difference.clip(0, 255).astype(np.uint8))
+    row = Image.new("RGB", (3 * TILE, TILE), "white")
+    for column, tile in enumerate(tiles):
+        image = Image.fromarray(tile)
+        image.thumbnail((TILE, TILE))
+        scale = TILE / max(image.size)
+        row.paste(image.resize((round(image.width * scale), round(image.height * scale))), (column * TILE, 0))
+    return row
+
+
+def _around(pixels: Pixels, face: Face) -> Pixels:
+    """The face with half its size of surroundings."""
+    margin = max(face.width, face.height) / 4
+    left, top = (max(0, round(v - margin)) for v in face.box[:2])
+    return pixels[top : round(face.box[3] + margin), left : round(face.box[2] + margin)]

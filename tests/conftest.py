@@ -1,0 +1,45 @@
+"""Fixtures that several tests share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from cloak import Face
+from cloak.recognizers import Recognizer
+from cloak.types import Pixels
+from tests.helpers import ROOT, Similarity, made_up_face, smooth_noise, tiny_recognizer
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of recognisers and photos for development; tests that need it are skipped without."""
+    folder = Path(os.environ.get("CLOAK_SHARED", ROOT.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"needs the development data, not at {folder} (set CLOAK_SHARED)")
+    return folder
+
+
+@pytest.fixture
+def tiny() -> Recognizer:
+    return tiny_recognizer()
+
+
+@pytest.fixture
+def portrait() -> tuple[Pixels, Face]:
+    """A synthetic photo and where its face is said to be."""
+    return smooth_noise(160, 160, seed=3), made_up_face(40, 30, 70)
+
+
+@pytest.fixture
+def similarity() -> Similarity:
+    def make(scale: float, degrees: float, x: float, y: float) -> NDArray[np.float64]:
+        cos, sin = scale * np.cos(np.radians(degrees)), scale * np.sin(np.radians(degrees))
+        return np.array([[cos, -sin, x], [sin, cos, y]])
+
+    return make

@@ -1,0 +1,68 @@
+"""What several tests share: the samples, small analytic recognisers, synthetic faces."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cloak import Face
+from cloak.recognizers import Recognizer, RecognizerSpec
+from cloak.types import Pixels
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = ROOT / "samples"
+
+Similarity = Callable[[float, float, float, float], NDArray[np.float64]]
+"""(scale, degrees, x, y) -> (2, 3) transform."""
+
+
+class TinyNetwork(nn.Module):
+    """A smooth analytic embedding: average brightness of a grid of cells, mixed by a fixed matrix."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        mix = torch.randn(3 * 8 * 8, dimension, generator=torch.Generator().manual_seed(1))
+        self.register_buffer("mix", mix)
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = nn.functional.adaptive_avg_pool2d(x, 8).flatten(1)
+        mix: Tensor = self.mix  # type: ignore[assignment]
+        return (cells - cells.mean(dim=1, keepdim=True)) @ mix
+
+
+def tiny_recognizer(side: int = 48, dimension: int = 16) -> Recognizer:
+    points = ((0.32, 0.36), (0.68, 0.36), (0.5, 0.55), (0.36, 0.74), (0.64, 0.74))
+    spec = RecognizerSpec(
+        name="tiny",
+        size=(side, side),
+        template=tuple((side * x, side * y) for x, y in points),
+        channels="RGB",
+        mean=(127.5, 127.5, 127.5),
+        scale=128.0,
+        dimension=dimension,
+        threshold=0.5,
+    )
+    return Recognizer(spec, TinyNetwork(dimension), torch.zeros(dimension))
+
+
+def smooth_noise(height: int, width: int, seed: int = 0, *, grey: bool = False) -> Pixels:
+    """A picture with structure at several scales, as photos have it."""
+    generator = torch.Generator().manual_seed(seed)
+    channels = 1 if grey else 3
+    total = torch.zeros(1, channels, height, width)
+    for cell in (4, 16, 64):
+        coarse = torch.rand(1, channels, height // cell + 2, width // cell + 2, generator=generator)
+        total += nn.functional.interpolate(coarse, (height, width), mode="bicubic") / 3
+    picture = (255 * total.clamp(0, 1)).round().byte()[0].permute(1, 2, 0).expand(-1, -1, 3)
+    return np.ascontiguousarray(picture.numpy())
+
+
+def made_up_face(left: float, top: float, width: float) -> Face:
+    """A face whose landmarks lie where a frontal face has them."""
+    height = 1.3 * width
+    points = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.34, 0.78), (0.66, 0.78))
+    landmarks = tuple((left + x * width, top + y * height) for x, y in points)
+    return Face((left, top, left + width, top + height), landmarks, 0.99)

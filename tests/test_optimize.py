@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from cloak.methods import MODES
+from cloak.objectives import identity, similarity_to_self
+from cloak.optimize import Eye, cloak_patches
+from cloak.patches import FacePatch, cut_patch, stack_patches
+from cloak.recognizers import Recognizer
+from cloak.views import NO_JITTER
+from cloak.visibility import dssim_map, face_mean, regions_of
+from tests.helpers import made_up_face, smooth_noise, tiny_recognizer
+
+METHOD = replace(MODES["mid"], steps=12)
+
+
+def patch_of(seed: int, *, grey: bool = False) -> FacePatch:
+    return cut_patch(smooth_noise(160, 160, seed, grey=grey), made_up_face(40, 30, 70), grey=grey)
+
+
+def cloak(patches: list[FacePatch], recognizers: list[Recognizer]) -> Tensor:
+    return cloak_patches(stack_patches(patches), recognizers, METHOD)
+
+
+def test_the_face_moves_away_from_itself_within_its_budget(tiny: Recognizer) -> None:
+    patches = [patch_of(1), patch_of(2)]
+    batch = stack_patches(patches)
+    delta = cloak(patches, [tiny])
+    maps = dssim_map(batch.pixels, batch.pixels + delta)
+    regions = regions_of(batch.boxes, (patches[0].side, patches[0].side))
+    assert (face_mean(maps, regions) <= METHOD.dssim * 1.0001).all()
+    assert (face_mean(maps, regions) > 0.3 * METHOD.dssim).all()
+    assert delta.abs().max() <= METHOD.linf + 1e-6
+    assert (batch.pixels + delta).min() >= -1e-6
+    assert (batch.pixels + delta).max() <= 1 + 1e-6
+
+    eye = Eye.of(batch, tiny, METHOD.views)
+    plain = torch.tensor(NO_JITTER).expand(2, 1, -1)
+    similarity = similarity_to_self(eye.embed(batch.pixels + delta, plain), eye.embed(batch.pixels, plain)[:, 0])
+    assert (similarity < 0.8).all()
+
+
+def test_nothing_changes_outside_the_mask(tiny: Recognizer) -> None:
+    patch = patch_of(1)
+    delta = cloak([patch], [tiny])
+    outside = stack_patches([patch]).masks == 0
+    assert outside.any()
+    assert (delta[outside.expand_as(delta)] == 0).all()
+
+
+def test_a_faces_result_depends_on_nothing_else_in_the_batch(tiny: Recognizer) -> None:
+    alone = cloak([patch_of(1), patch_of(1)], [tiny])
+    in_company = cloak([patch_of(2), patch_of(1)], [tiny])
+    torch.testing.assert_close(in_company[1], alone[0], atol=1e-4, rtol=0)
+
+
+def test_the_same_seed_gives_the_same_bits(tiny: Recognizer) -> None:
+    assert torch.equal(cloak([patch_of(1)], [tiny]), cloak([patch_of(1)], [tiny]))
+
+
+def test_a_photo_without_colour_gets_a_cloak_without_colour(tiny: Recognizer) -> None:
+    delta = cloak([patch_of(1, grey=True)], [tiny])
+    assert delta.abs().max() > 0
+    torch.testing.assert_close(delta, delta.mean(dim=1, keepdim=True).expand_as(delta), atol=1e-7, rtol=0)
+
+
+def test_every_surrogate_counts() -> None:
+    both = [tiny_recognizer(48), tiny_recognizer(32, dimension=8)]
+    assert not torch.equal(cloak([patch_of(1)], both), cloak([patch_of(1)], both[:1]))
+
+
+def test_jpeg_views_can_be_mixed_in(tiny: Recognizer) -> None:
+    method = replace(METHOD, steps=4, views=replace(METHOD.views, jpeg_every=2))
+    delta = cloak_patches(stack_patches([patch_of(1)]), [tiny], method)
+    assert delta.isfinite().all()
+    assert delta.abs().max() > 0
+
+
+def test_each_step_is_told(tiny: Recognizer) -> None:
+    told: list[int] = []
+    cloak_patches(stack_patches([patch_of(1)]), [tiny], METHOD, told.append)
+    assert told == list(range(1, METHOD.steps + 1))
+
+
+def test_identity_is_what_views_agree_on() -> None:
+    views = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    torch.testing.assert_close(identity(views), torch.tensor([[2**-0.5, 2**-0.5]]))
+    assert similarity_to_self(views, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(0.5)

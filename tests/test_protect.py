@@ -1,0 +1,231 @@
+"""End to end with the real weights on the samples, in a few steps."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cloak import Cloaker, NoFaceError, PhotoError, PhotoReport, UsageError, compare, detect_faces
+from cloak.align import soft_box_mask
+from cloak.measure import overlap
+from cloak.photo import read_photo
+from cloak.protect import Progress, find_device
+from tests.helpers import SAMPLES, smooth_noise
+
+ASTRONAUT, HOPPER = SAMPLES / "astronaut.png", SAMPLES / "grace_hopper.jpg"
+
+
+def quick(mode: str = "mid", seed: int = 0, steps: int = 6) -> Cloaker:
+    cloaker = Cloaker(mode, device="cpu", seed=seed)
+    cloaker.method = replace(cloaker.method, steps=steps)
+    return cloaker
+
+
+@pytest.fixture(scope="module")
+def cloaker() -> Cloaker:
+    return quick()
+
+
+@pytest.fixture(scope="module")
+def portrait_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small cuts of the samples, so that tests are quick."""
+    folder = tmp_path_factory.mktemp("portraits")
+    Image.open(ASTRONAUT).crop((130, 10, 330, 230)).save(folder / "astronaut.png")
+    Image.open(HOPPER).crop((120, 60, 410, 400)).save(folder / "hopper.jpg", quality=95)
+    return folder
+
+
+def test_the_budget_is_kept_on_the_saved_files_and_the_report_says_so(
+    cloaker: Cloaker, portrait_folder: Path, tmp_path: Path
+) -> None:
+    reports = list(cloaker.protect_files([portrait_folder], tmp_path))
+    assert [report.output for report in reports] == [tmp_path / "astronaut.png", tmp_path / "hopper.jpg"]
+    for report in reports:
+        (face,) = report.faces
+        assert report.error == ""
+        assert 0.9 * cloaker.method.dssim < face.visibility.dssim <= cloaker.method.dssim
+        assert face.visibility.peak_dssim <= cloaker.method.peak_dssim
+        assert face.matches["dlib"].after < face.matches["dlib"].before
+        assert report.seconds > 0
+
+
+def test_only_the_face_changes_in_a_png(cloaker: Cloaker, portrait_folder: Path, tmp_path: Path) -> None:
+    (report,) = cloaker.protect_files([portrait_folder / "astronaut.png"], tmp_path)
+    assert report.output is not None
+    before, after = (read_photo(path).pixels for path in (portrait_folder / "astronaut.png", report.output))
+    mask = soft_box_mask(before.shape[:2], report.faces[0].face.box)[0].numpy()
+    assert np.array_equal(before[mask == 0], after[mask == 0])
+    assert not np.array_equal(before, after)
+
+
+def test_the_same_photo_gives_the_same_bytes_alone_and_in_company(portrait_folder: Path, tmp_path: Path) -> None:
+    cloaker = quick()
+    list(cloaker.protect_files([portrait_folder], tmp_path / "together"))
+    list(quick().protect_files([portrait_folder / "hopper.jpg"], tmp_path / "alone"))
+    list(quick(seed=1).protect_files([portrait_folder / "hopper.jpg"], tmp_path / "other"))
+    together, alone, other = ((tmp_path / name / "hopper.jpg").read_bytes() for name in ("together", "alone", "other"))
+    assert together == alone
+    assert alone != other
+
+
+def test_originals_are_never_touched(cloaker: Cloaker, portrait_folder: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "a.png"
+    photo.write_bytes((portrait_folder / "astronaut.png").read_bytes())
+    content = photo.read_bytes()
+    for options in ({}, {"out": tmp_path, "overwrite": True}, {"overwrite": True}):
+        list(cloaker.protect_files([photo], **options))
+        assert photo.read_bytes() == content
+    # a photo whose result would be another photo of the batch
+    (tmp_path / "a_cloaked.png").write_bytes(content)
+    reports = list(cloaker.protect_files([photo, tmp_path / "a_cloaked.png"], overwrite=True))
+    assert "is itself a photo to protect" in reports[0].error
+    assert (tmp_path / "a_cloaked.png").read_bytes() == content
+
+
+def test_a_photo_that_fails_does_not_stop_the_others(
+    cloaker: Cloaker, portrait_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("no photo")
+    Image.fromarray(smooth_noise(120, 100)).save(folder / "b.png")
+    (folder / "c.png").write_bytes((portrait_folder / "astronaut.png").read_bytes())
+    reports = list(cloaker.protect_files([folder, tmp_path / "gone.jpg"], tmp_path / "out"))
+    assert "a file that is none" in reports[0].error
+    assert "no face was found in it" in reports[1].error
+    assert reports[2].error == ""
+    assert "does not exist" in reports[3].error
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["c.png"]
+
+    def out_of_memory(*arguments: object) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("cloak.protect.cloak_patches", out_of_memory)
+    (report,) = cloaker.protect_files([folder / "c.png"], tmp_path / "again")
+    assert "RuntimeError: out of memory" in report.error
+    assert not (tmp_path / "again").exists()
+
+
+def test_results_that_exist_are_kept_unless_told_otherwise(
+    cloaker: Cloaker, portrait_folder: Path, tmp_path: Path
+) -> None:
+    result = tmp_path / "astronaut.png"
+    result.write_bytes(b"earlier")
+    (report,) = cloaker.protect_files([portrait_folder / "astronaut.png"], tmp_path)
+    assert "exists already; pass --overwrite" in report.error
+    assert result.read_bytes() == b"earlier"
+    (report,) = cloaker.protect_files([portrait_folder / "astronaut.png"], tmp_path, overwrite=True)
+    assert report.output == result
+    assert result.read_bytes() != b"earlier"
+
+
+def test_in_memory_the_image_keeps_its_kind(cloaker: Cloaker, portrait_folder: Path) -> None:
+    colour = Image.open(portrait_folder / "astronaut.png")
+    transparent = colour.convert("RGBA")
+    result = cloaker.protect(transparent)
+    assert (result.image.mode, result.image.size) == ("RGBA", colour.size)
+    assert result.report.output is None
+    pixels = np.asarray(colour)
+    assert np.array_equal(np.asarray(cloaker.protect(pixels).image), np.asarray(result.image.convert("RGB")))
+    assert cloaker.protect(str(portrait_folder / "astronaut.png")).report.source == portrait_folder / "astronaut.png"
+
+
+def test_a_black_and_white_photo_stays_exactly_grey(cloaker: Cloaker, portrait_folder: Path) -> None:
+    grey = Image.open(portrait_folder / "astronaut.png").convert("L")
+    assert cloaker.protect(grey).image.mode == "L"
+    red, green, blue = np.asarray(cloaker.protect(grey.convert("RGB")).image).transpose(2, 0, 1)
+    assert np.array_equal(red, green)
+    assert np.array_equal(green, blue)
+
+
+def test_progress_goes_from_the_first_step_to_done(cloaker: Cloaker, portrait_folder: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    list(cloaker.protect_files([portrait_folder], tmp_path, on_progress=told.append))
+    assert {progress.photos for progress in told} == {2}
+    assert [progress.step for progress in told if progress.photo == 1][:2] == ["finding faces", "cloaking"]
+    shares = [progress.photo + progress.done for progress in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 2.0
+
+
+def test_errors_of_single_photos_are_raised(cloaker: Cloaker, tmp_path: Path) -> None:
+    with pytest.raises(NoFaceError, match="the photo: no face was found in it"):
+        cloaker.protect(np.zeros((50, 50, 3), np.uint8))
+    with pytest.raises(PhotoError, match="No such file"):
+        cloaker.protect(tmp_path / "none.jpg")
+    with pytest.raises(
+        UsageError, match=r"expected pixels of shape \(h, w, 3\) and type uint8, got \(4, 4\) and float64"
+    ):
+        cloaker.protect(np.zeros((4, 4)))  # type: ignore[arg-type]
+
+
+def test_unknown_modes_and_devices_list_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="expected a mode, one of low, mid, high; got 'max'"):
+        Cloaker("max")
+    with pytest.raises(UsageError, match="expected a device, one of auto, cpu, cuda; got 'tpu'"):
+        find_device("tpu")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert find_device("auto").type == "cpu"
+    with pytest.raises(UsageError, match="expected a CUDA device, got none that PyTorch can use; pass --device cpu"):
+        find_device("cuda")
+
+
+def test_a_batch_is_always_full_so_that_company_changes_nothing(
+    cloaker: Cloaker, portrait_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = read_photo(portrait_folder / "astronaut.png")
+    prepared = cloaker._prepare(photo, "a")
+    (alone,) = cloaker._perturb(prepared.patches)
+    monkeypatch.setattr("cloak.protect.FACES_AT_ONCE", {"cpu": 3, "cuda": 3})
+    filled = cloaker._perturb(prepared.patches * 4)
+    assert len(filled) == 4
+    assert all(delta.shape == alone.shape for delta in filled)
+    assert torch.equal(filled[0], filled[3])  # the fourth is alone in its batch
+
+
+def test_faces_and_comparison_from_the_package(portrait_folder: Path) -> None:
+    (face,) = detect_faces(portrait_folder / "hopper.jpg", device="cpu")
+    assert len(face.landmarks) == 5
+    same = compare(portrait_folder / "hopper.jpg", portrait_folder / "hopper.jpg", device="cpu")
+    (compared,) = same.faces
+    assert compared.similarities["dlib"] == pytest.approx(1.0, abs=1e-5)
+    assert compared.visibility is not None
+    assert compared.visibility.linf == 0
+    others = compare(portrait_folder / "hopper.jpg", portrait_folder / "astronaut.png", device="cpu")
+    assert others.faces[0].similarities["dlib"] < others.thresholds["dlib"]
+    assert others.faces[0].visibility is None
+    with pytest.raises(NoFaceError, match="the photo: no face was found"):
+        compare(portrait_folder / "hopper.jpg", np.zeros((60, 60, 3), np.uint8), device="cpu")
+
+
+def test_a_report_is_one_line_of_json(cloaker: Cloaker, portrait_folder: Path, tmp_path: Path) -> None:
+    (report,) = cloaker.protect_files([portrait_folder / "hopper.jpg"], tmp_path)
+    line = report.to_json()
+    record = json.loads(line)
+    assert "\n" not in line
+    assert record["output"] == str(tmp_path / "hopper.jpg")
+    assert record["faces"][0]["matches"]["dlib"]["after"] == pytest.approx(report.faces[0].matches["dlib"].after)
+    assert record["protected"] is report.protected
+
+
+def test_a_photo_without_faces_or_with_an_error_is_not_protected() -> None:
+    assert not PhotoReport().protected
+    assert not PhotoReport(error="why").protected
+    assert PhotoReport(error="why").reason == "why"
+
+
+def test_overlap_of_boxes() -> None:
+    assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1.0
+    assert overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert overlap((0, 0, 10, 10), (20, 20, 30, 30)) == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["mid", "high"])
+def test_the_samples_are_protected(mode: str, tmp_path: Path) -> None:
+    for report in Cloaker(mode, device="cpu").protect_files([SAMPLES], tmp_path):
+        assert report.protected, report.reason
