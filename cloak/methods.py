@@ -19,6 +19,8 @@ class Method:
         name: as the user calls it.
         dssim: budget of the face DSSIM.
         linf: largest change of a pixel, in 0..1 units.
+        chroma: largest difference between the change of one colour channel and the mean change
+            of the three, in 0..1 units; 0 for a cloak without colour.
         steps: of the optimiser.
         step_size: length of the first step over the radius of the budget.
         momentum: weight of the past steps' directions, 0..1.
@@ -28,6 +30,7 @@ class Method:
     name: str
     dssim: float
     linf: float
+    chroma: float = 8 / 255
     steps: int = 60
     step_size: float = 0.25
     momentum: float = 0.9

@@ -180,15 +180,16 @@ class Constraint:
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The steepest step in the metric of the budget, as long as the budget's radius."""
-        masked = gradient * self.batch.masks**2
-        step = torch.where(self.batch.grey, masked.mean(dim=1, keepdim=True), masked) * self.texture
+        step = gradient * self.batch.masks**2 * self.texture
         cost = face_mean((step**2 / (2.0 * self.texture)).mean(dim=1), self.regions)
         length = (self.method.dssim / cost.clamp_min(1e-30)).sqrt()
         return step * length.view(-1, 1, 1, 1)
 
     def project(self, delta: Tensor) -> Tensor:
-        """Back into the budget: pixel range, L-inf, peak DSSIM (locally), face DSSIM (as a whole)."""
+        """Back into the budget: colour, L-inf, pixel range, peak DSSIM (locally), face DSSIM."""
         clean = self.batch.pixels
+        neutral = delta.mean(dim=1, keepdim=True)
+        delta = neutral + (delta - neutral).clamp(-self.method.chroma, self.method.chroma) * ~self.batch.grey
         delta = (clean + delta.clamp(-self.method.linf, self.method.linf)).clamp(0.0, 1.0) - clean
         maps = dssim_map(clean, clean + delta, self.statistics)
         peaks = spread_windows((window_means(maps, self.regions) / self.method.peak_dssim).clamp_min(1.0), self.regions)

@@ -91,7 +91,7 @@ class Cloaker:
             NoFaceError: no face was found.
         """
         start = time.perf_counter()
-        photo = _open(image)
+        photo = replace(_open(image), format="PNG")  # nothing is lost in memory
         prepared = self._prepare(photo, "the photo")
         composition = self._compose(prepared, self._perturb(prepared.patches))
         report = self._report(prepared, composition.pixels())

@@ -78,7 +78,8 @@ def write_picture(reports: Sequence[PhotoReport], path: Path) -> None:
     for row in rows:
         picture.paste(row, (0, top))
         top += row.height
-    save_bytes(encode(Photo(np.asarray(picture))), path, overwrite=True)
+    file_format = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
+    save_bytes(encode(Photo(np.asarray(picture), format=file_format)), path, overwrite=True)
 
 
 def _row(report: PhotoReport) -> Image.Image:

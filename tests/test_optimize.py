@@ -13,7 +13,7 @@ from cloak.views import NO_JITTER
 from cloak.visibility import dssim_map, face_mean, regions_of
 from tests.helpers import made_up_face, smooth_noise, tiny_recognizer
 
-METHOD = replace(MODES["mid"], steps=12)
+METHOD = replace(MODES["mid"], steps=30)
 
 
 def patch_of(seed: int, *, grey: bool = False) -> FacePatch:
@@ -30,8 +30,8 @@ def test_the_face_moves_away_from_itself_within_its_budget(tiny: Recognizer) -> 
     delta = cloak(patches, [tiny])
     maps = dssim_map(batch.pixels, batch.pixels + delta)
     regions = regions_of(batch.boxes, (patches[0].side, patches[0].side))
-    assert (face_mean(maps, regions) <= METHOD.dssim * 1.0001).all()
-    assert (face_mean(maps, regions) > 0.3 * METHOD.dssim).all()
+    assert (face_mean(maps, regions) <= METHOD.dssim * 1.001).all()
+    assert (face_mean(maps, regions) > 0.9 * METHOD.dssim).all()
     assert delta.abs().max() <= METHOD.linf + 1e-6
     assert (batch.pixels + delta).min() >= -1e-6
     assert (batch.pixels + delta).max() <= 1 + 1e-6
@@ -39,7 +39,7 @@ def test_the_face_moves_away_from_itself_within_its_budget(tiny: Recognizer) -> 
     eye = Eye.of(batch, tiny, METHOD.views)
     plain = torch.tensor(NO_JITTER).expand(2, 1, -1)
     similarity = similarity_to_self(eye.embed(batch.pixels + delta, plain), eye.embed(batch.pixels, plain)[:, 0])
-    assert (similarity < 0.8).all()
+    assert (similarity < 0.95).all()  # a linear network: about as far as the budget reaches
 
 
 def test_nothing_changes_outside_the_mask(tiny: Recognizer) -> None:
