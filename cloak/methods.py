@@ -30,7 +30,7 @@ class Method:
     name: str
     dssim: float
     linf: float
-    chroma: float = 8 / 255
+    chroma: float = 4 / 255
     steps: int = 60
     step_size: float = 0.25
     momentum: float = 0.9

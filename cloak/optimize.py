@@ -162,6 +162,7 @@ class Constraint:
 
     Attributes:
         texture: (n, 1, side, side) w = 2 variance + C2 of the clean patch, mean over colours.
+        chroma: (n, 1, 1, 1) bound of the colour, 0 for photos that have none.
     """
 
     method: Method
@@ -169,6 +170,7 @@ class Constraint:
     regions: Regions
     statistics: tuple[Tensor, Tensor]
     texture: Tensor
+    chroma: Tensor
 
     @classmethod
     def of(cls, batch: PatchBatch, method: Method) -> "Constraint":
@@ -176,11 +178,13 @@ class Constraint:
         texture = 2.0 * statistics[1].mean(dim=1, keepdim=True).clamp_min(0.0) + C2
         size = (batch.pixels.shape[2], batch.pixels.shape[3])
         regions = regions_of(batch.boxes, size, batch.pixels.device, stride=WINDOW_STRIDE)
-        return cls(method, batch, regions, statistics, texture)
+        chroma = method.chroma * (~batch.grey).float()
+        return cls(method, batch, regions, statistics, texture, chroma)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The steepest step in the metric of the budget, as long as the budget's radius."""
         step = gradient * self.batch.masks**2 * self.texture
+        step = torch.where(self.chroma > 0.0, step, step.mean(dim=1, keepdim=True))
         cost = face_mean((step**2 / (2.0 * self.texture)).mean(dim=1), self.regions)
         length = (self.method.dssim / cost.clamp_min(1e-30)).sqrt()
         return step * length.view(-1, 1, 1, 1)
@@ -189,7 +193,7 @@ class Constraint:
         """Back into the budget: colour, L-inf, pixel range, peak DSSIM (locally), face DSSIM."""
         clean = self.batch.pixels
         neutral = delta.mean(dim=1, keepdim=True)
-        delta = neutral + (delta - neutral).clamp(-self.method.chroma, self.method.chroma) * ~self.batch.grey
+        delta = neutral + (delta - neutral).clamp(-self.chroma, self.chroma)
         delta = (clean + delta.clamp(-self.method.linf, self.method.linf)).clamp(0.0, 1.0) - clean
         maps = dssim_map(clean, clean + delta, self.statistics)
         peaks = spread_windows((window_means(maps, self.regions) / self.method.peak_dssim).clamp_min(1.0), self.regions)

@@ -47,7 +47,7 @@ class ViewDistribution:
     blur: tuple[float, float] = (0.0, 2.0)
     resize: tuple[float, float] = (0.4, 1.0)
     jpeg_every: int = 2
-    jpeg_quality: tuple[float, float] = (60.0, 95.0)
+    jpeg_quality: tuple[float, float] = (50.0, 90.0)
 
 
 @dataclass(frozen=True)
