@@ -171,6 +171,15 @@ def protection(
     }
 
 
+def without_cloak(
+    people: Mapping[str, Sequence[Path]], tested: Sequence[str], clean: Embeddings, thresholds: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    """The same comparisons with the clean photos: what no cloak at all gives."""
+    probes = [(person, clean[path]) for person in tested for path in people[person][:CLOAKED_EACH]]
+    gallery = {person: [clean[path] for path in people[person][CLOAKED_EACH:]] for person in tested}
+    return {name: protection(probes, gallery, name, threshold) for name, threshold in thresholds.items()}
+
+
 def evaluate(
     cloaker: Cloaker,
     people: Mapping[str, Sequence[Path]],
@@ -240,7 +249,7 @@ def row(title: str, result: Mapping[str, object]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
     shared = Path(__file__).resolve().parents[2] / "shared"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=shared / "data/lfw-dev/people")
@@ -251,40 +260,49 @@ def main() -> None:
         "--set", nargs="*", default=[], metavar="FIELD=JSON", help="change a mode: steps=60 views.count=1"
     )
     parser.add_argument("--out", type=Path, help="write the results there as JSON")
-    arguments = parser.parse_args()
+    return parser.parse_args()
 
+
+def provenance() -> dict[str, object]:
+    return {
+        "commit": subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip(),
+        "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
+        "device": f"cpu, {torch.get_num_threads()} threads",
+        "seed": 0,
+        "far": FAR,
+    }
+
+
+def main() -> None:
+    arguments = parse()
     people = {folder.name: sorted(folder.glob("*.jpg")) for folder in sorted(arguments.data.iterdir())}
     tested = list(people)[: arguments.people]
     photos = [
-        path for person, paths in people.items() for path in (paths if person in tested else paths[:THRESHOLD_PHOTOS])
+        path for name, paths in people.items() for path in (paths if name in tested else paths[:THRESHOLD_PHOTOS])
     ]
     tracker = Tracker(FaceDetector(), load_evaluators(arguments.models))
     clean = embed_clean(photos, tracker, Path(".cache/clean_embeddings.pt"))
     measured = {name: thresholds_at_far(people, clean, name) for name in tracker.evaluators}
+    thresholds = {name: threshold for name, (threshold, _) in measured.items()}
+    uncloaked = without_cloak(people, tested, clean, thresholds)
     for name, (threshold, rate) in measured.items():
-        print(f"{name}: threshold {threshold:.3f}, clean TAR {rate:.3f} at FAR {FAR}")
+        print(
+            f"{name}: threshold {threshold:.3f}, clean TAR {rate:.3f} at FAR {FAR}; without a cloak {uncloaked[name]}"
+        )
 
-    print(
-        "| mode | DSSIM | peak | s/photo | " + " | ".join(f"{name} {'/'.join(CONDITIONS)}" for name in measured) + " |"
-    )
+    conditions = "/".join(CONDITIONS)
+    print("| mode | DSSIM | peak | s/photo | " + " | ".join(f"{name} {conditions}" for name in measured) + " |")
     print("|---|" + "---|" * (3 + len(measured)), flush=True)
     results: dict[str, object] = {}
     for mode in arguments.modes:
         cloaker = Cloaker(mode, device="cpu")
         cloaker.method = with_settings(cloaker.method, arguments.set)
-        result = evaluate(cloaker, people, tested, clean, tracker, {name: t for name, (t, _) in measured.items()})
+        result = evaluate(cloaker, people, tested, clean, tracker, thresholds)
         results[mode] = {"method": asdict(cloaker.method), **result}
         print(row(" ".join([mode, *arguments.set]), result), flush=True)
     if arguments.out:
-        record = {
-            "commit": subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip(),
-            "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
-            "device": f"cpu, {torch.get_num_threads()} threads",
-            "seed": 0,
-            "people": len(tested),
-            "thresholds": {name: {"threshold": t, "clean_tar": rate} for name, (t, rate) in measured.items()},
-            "modes": results,
-        }
+        rates = {name: {"threshold": threshold, "clean_tar": rate} for name, (threshold, rate) in measured.items()}
+        record = {**provenance(), "people": tested, "thresholds": rates, "without_cloak": uncloaked, "modes": results}
         arguments.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
