@@ -111,7 +111,8 @@ def _sample_positions(length: int, oversampling: int, like: Tensor) -> Tensor:
 
 def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
     """(h, w, 3) uint8 -> (1, 3, h, w) float32 in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(2, 0, 1)[None].float() / 255.0
+    values = torch.tensor(np.ascontiguousarray(pixels), device=device)
+    return values.permute(2, 0, 1)[None].float() / 255.0
 
 
 def crop(pixels: Pixels, matrix: Matrix, size: tuple[int, int]) -> Tensor:

@@ -14,8 +14,9 @@ from cloak.types import Face, Pixels
 MIN_FACE = 40
 """Faces this wide or wider, in pixels of the photo, are found."""
 
-MIN_SCORE = 0.9
-"""MTCNN's faces below this score are mostly not faces."""
+MIN_SCORE = 0.95
+"""MTCNN's faces below this score are mostly not faces, and a cloak on a telephone shows. Of 2,764
+photos of LFW, the face in the middle never scored less."""
 
 MAX_PIXELS = 4_000_000
 """Larger photos are brought down for detection, as long as a face of MIN_FACE px stays findable."""

@@ -36,6 +36,8 @@ class FacePatch:
         pixels: (3, side, side) float32 in 0..1, on the CPU.
         frame: (2, 3) from patch to photo pixels.
         box: the face box in the patch.
+        mask_box: the box that the mask fills: the same, but reaching beyond the photo where the
+            face is cut off by its edge, so that the mask does not fall there.
         landmarks: (5, 2) in the patch.
         grey: whether the photo has no colour, so that the cloak may have none.
         seed: from the caller's seed and the patch's content, nothing else.
@@ -44,6 +46,7 @@ class FacePatch:
     pixels: Tensor
     frame: Matrix
     box: Box
+    mask_box: Box
     landmarks: NDArray[np.float64]
     grey: bool
     seed: int
@@ -93,9 +96,32 @@ def cut_patch(pixels: Pixels, face: Face, *, grey: bool = False, seed: int = 0) 
     offset = corner + (scale - 1) / 2  # pixel centres lie at whole numbers
     frame = np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]]])
     patch = crop(pixels, frame, (side, side))[0]
-    left, top, right, bottom = apply(invert(frame), np.reshape(face.box, (2, 2))).ravel()
-    landmarks = apply(invert(frame), face.landmarks)
-    return FacePatch(patch, frame, (left, top, right, bottom), landmarks, grey, _content_seed(patch, seed))
+    mask_box = _open_at_edges(face.box, (pixels.shape[0], pixels.shape[1]))
+    return FacePatch(
+        pixels=patch,
+        frame=frame,
+        box=_to_patch(frame, face.box),
+        mask_box=_to_patch(frame, mask_box),
+        landmarks=apply(invert(frame), face.landmarks),
+        grey=grey,
+        seed=_content_seed(patch, seed),
+    )
+
+
+def _to_patch(frame: Matrix, box: Box) -> Box:
+    left, top, right, bottom = apply(invert(frame), np.reshape(box, (2, 2))).ravel()
+    return (left, top, right, bottom)
+
+
+def _open_at_edges(box: Box, size: tuple[int, int]) -> Box:
+    """Move the sides that lie on the edge of a photo of ``size`` (height, width) outwards."""
+    left, top, right, bottom = box
+    return (
+        left - (right - left) / 3 * (left <= 0),
+        top - (bottom - top) / 3 * (top <= 0),
+        right + (right - left) / 3 * (right >= size[1] - 1),
+        bottom + (bottom - top) / 3 * (bottom >= size[0] - 1),
+    )
 
 
 def _content_seed(patch: Tensor, seed: int) -> int:
@@ -105,7 +131,7 @@ def _content_seed(patch: Tensor, seed: int) -> int:
 
 def stack_patches(patches: Sequence[FacePatch], device: torch.device | str = "cpu") -> PatchBatch:
     """Patches of one size -> a batch on a device."""
-    masks = [soft_box_mask((patch.side, patch.side), patch.box) for patch in patches]
+    masks = [soft_box_mask((patch.side, patch.side), patch.mask_box) for patch in patches]
     return PatchBatch(
         pixels=torch.stack([patch.pixels for patch in patches]).to(device),
         boxes=tuple(patch.box for patch in patches),

@@ -107,7 +107,7 @@ class StubMtcnn:
 def test_object_arrays_low_scores_and_boxes_beyond_the_edge(
     detector: FaceDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stub = StubMtcnn([[-20.0, 10.0, 60.0, 90.0], [10.0, 10.0, 30.0, 30.0]], [0.95, 0.5])
+    stub = StubMtcnn([[-20.0, 10.0, 60.0, 90.0], [10.0, 10.0, 30.0, 30.0]], [0.96, 0.94])
     monkeypatch.setattr(detector, "_mtcnn", stub)
     (face,) = detector.detect(smooth_noise(80, 100))
     assert face.box == (0.0, 10.0, 60.0, 79.0)

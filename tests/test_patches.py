@@ -58,6 +58,16 @@ def test_a_face_at_the_photos_edge_stays_within_the_photo() -> None:
     assert residual.top + residual.values.shape[0] <= 90
 
 
+def test_the_mask_does_not_fall_where_the_photos_edge_cuts_the_face_off() -> None:
+    pixels = smooth_noise(90, 80)
+    cut_off = Face((0.0, 10.0, 50.0, 70.0), made_up_face(-10, 5, 60).landmarks, 0.99)
+    patch = cut_patch(pixels, cut_off)
+    mask = stack_patches([patch]).masks[0, 0]
+    left, top = (round(v) for v in patch.box[:2])
+    assert mask[top + 30, left] == 1.0
+    assert mask[top, left + 20] == 0.0
+
+
 def test_the_seed_comes_from_the_content_and_the_callers_seed_alone(portrait: tuple[Pixels, Face]) -> None:
     pixels, face = portrait
     assert cut_patch(pixels, face, seed=4).seed == cut_patch(pixels.copy(), face, seed=4).seed
