@@ -25,7 +25,7 @@ SHRINK = 0.97
 """Factor on a face's residual while its saved pixels are over budget."""
 
 
-ENCODING_SHARE = 1 / 3
+ENCODING_SHARE = 1 / 5
 """The share of a face's budget that a JPEG's blocks alone may use before its quality is raised."""
 
 

@@ -6,6 +6,7 @@ Exit codes: 0 all photos protected, 1 some were not (each listed with the reason
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ exit codes: 0 every photo was protected, 1 some were not (each is listed with th
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    # what the libraries tell their developers is not for users
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch|kornia|facenet_pytorch")
     try:
         code: int = options.run(options)
     except UsageError as error:

@@ -22,6 +22,7 @@ from cloak.patches import PATCH_FACE, PatchBatch
 from cloak.recognizers.base import Recognizer
 from cloak.views import (
     JITTER_NUMBERS,
+    MIRROR_NUMBER,
     MIRRORED,
     NO_JITTER,
     Degradation,
@@ -77,9 +78,10 @@ def cloak_patches(
     constraint = Constraint.of(batch, method)
     eyes = [Eye.of(batch, recognizer, method.views) for recognizer in recognizers]
     jitters = draw_jitters(batch.seeds, method.steps, method.views.count)
+    jitters[:, list(batch.cut_off), :, MIRROR_NUMBER] = NO_JITTER[MIRROR_NUMBER]
     degradations = draw_degradations(method.views, method.steps)
     with torch.no_grad():
-        identities = [eye.identity(batch.pixels, jitters[:IDENTITY_VIEWS, :, 0]) for eye in eyes]
+        identities = [eye.identity(batch, jitters[:IDENTITY_VIEWS, :, 0]) for eye in eyes]
     delta = torch.zeros_like(batch.pixels)
     velocity = torch.zeros_like(delta)
     for step, degradation in enumerate(degradations):
@@ -143,16 +145,18 @@ class Eye:
         embeddings: Tensor = self.recognizer(crops)
         return embeddings.view(faces, count, -1)
 
-    def identity(self, patches: Tensor, jitters: Tensor) -> Tensor:
+    def identity(self, batch: PatchBatch, jitters: Tensor) -> Tensor:
         """The own identity of clean patches: plain, mirrored and in some views; (n, d).
 
         Args:
-            patches: (n, 3, s, s).
+            batch: n patches.
             jitters: (views, n, JITTER_NUMBERS).
         """
-        fixed = torch.tensor([NO_JITTER, MIRRORED])[:, None].expand(2, len(patches), JITTER_NUMBERS)
+        plain = torch.tensor(NO_JITTER).repeat(len(batch.boxes), 1)
+        mirrored = torch.tensor([NO_JITTER if cut_off else MIRRORED for cut_off in batch.cut_off])
         # one view at a time: as many crops at once as there are faces
-        embeddings = [self.embed(patches, view[:, None]) for view in torch.cat([fixed, jitters])]
+        views = torch.cat([torch.stack([plain, mirrored]), jitters])
+        embeddings = [self.embed(batch.pixels, view[:, None]) for view in views]
         return identity(torch.cat(embeddings, dim=1))
 
 

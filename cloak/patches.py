@@ -66,6 +66,7 @@ class PatchBatch:
         landmarks: (n, 5, 2) in the patches.
         masks: (n, 1, side, side) in 0..1: where a cloak may be.
         grey: (n, 1, 1, 1) bool.
+        cut_off: for each face, whether the photo's edge cuts it off: it has no mirror image then.
         seeds: one for each face.
     """
 
@@ -74,6 +75,7 @@ class PatchBatch:
     landmarks: NDArray[np.float64]
     masks: Tensor
     grey: Tensor
+    cut_off: tuple[bool, ...]
     seeds: tuple[int, ...]
 
 
@@ -138,6 +140,7 @@ def stack_patches(patches: Sequence[FacePatch], device: torch.device | str = "cp
         landmarks=np.stack([patch.landmarks for patch in patches]),
         masks=torch.stack(masks).to(device),
         grey=torch.tensor([patch.grey for patch in patches], device=device).view(-1, 1, 1, 1),
+        cut_off=tuple(patch.mask_box != patch.box for patch in patches),
         seeds=tuple(patch.seed for patch in patches),
     )
 

@@ -16,6 +16,9 @@ from torch import Tensor
 JITTER_NUMBERS = 5
 """Uniform numbers that describe a jitter: scale, rotation, x, y, mirror."""
 
+MIRROR_NUMBER = 4
+"""Which of them decides about the mirror image."""
+
 NO_JITTER = (0.5, 0.5, 0.5, 0.5, 2.0)
 MIRRORED = (0.5, 0.5, 0.5, 0.5, -1.0)
 
@@ -111,7 +114,7 @@ def jitter_matrices(numbers: Tensor, views: ViewDistribution, size: tuple[int, i
     scale = torch.exp(views.scale * signed[:, 0])
     angle = math.radians(views.rotation) * signed[:, 1]
     cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
-    side = 1.0 - 2.0 * (numbers[:, 4] < views.mirror).double()
+    side = 1.0 - 2.0 * (numbers[:, MIRROR_NUMBER] < views.mirror).double()
     linear = torch.stack([torch.stack([side * cos, -sin], -1), torch.stack([side * sin, cos], -1)], -2)
     centre = torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2], dtype=torch.float64)
     moved = centre + views.shift * signed[:, 2:4] * torch.tensor([size[1], size[0]])

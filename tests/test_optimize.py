@@ -90,3 +90,22 @@ def test_identity_is_what_views_agree_on() -> None:
     views = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     torch.testing.assert_close(identity(views), torch.tensor([[2**-0.5, 2**-0.5]]))
     assert similarity_to_self(views, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(0.5)
+
+
+def test_a_face_that_the_photos_edge_cuts_off_is_never_mirrored(
+    tiny: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = patch_of(1)
+    cut_off = replace(whole, mask_box=(whole.mask_box[0] - 20, *whole.mask_box[1:]))
+    seen: list[Tensor] = []
+
+    def embed(self: Eye, patches: Tensor, jitters: Tensor, *rest: object) -> Tensor:
+        seen.append(jitters[..., 4] < METHOD.views.mirror)
+        return original(self, patches, jitters, *rest)  # type: ignore[arg-type]
+
+    original = Eye.embed
+    monkeypatch.setattr(Eye, "embed", embed)
+    cloak([whole, cut_off], [tiny])
+    mirrored = torch.cat(seen, dim=1)
+    assert mirrored[0].any()
+    assert not mirrored[1].any()

@@ -229,3 +229,13 @@ def test_overlap_of_boxes() -> None:
 def test_the_samples_are_protected(mode: str, tmp_path: Path) -> None:
     for report in Cloaker(mode, device="cpu").protect_files([SAMPLES], tmp_path):
         assert report.protected, report.reason
+
+
+@pytest.mark.slow
+def test_the_photos_of_the_shared_folder_are_protected(shared: Path, tmp_path: Path) -> None:
+    cloaker = Cloaker("mid", device="cpu")
+    for report in cloaker.protect_files([shared / "data/photos"], tmp_path):
+        assert report.protected, report.reason
+        for face in report.faces:
+            assert face.visibility.dssim <= cloaker.method.dssim
+            assert face.visibility.peak_dssim <= cloaker.method.peak_dssim
