@@ -12,7 +12,7 @@ from cloak.photo import JPEG_QUALITIES, Photo, recode
 from cloak.types import Box, Face, Pixels, Visibility
 from cloak.visibility import MARGIN, NATIVE_SIDE, measure_face
 
-ROUNDS = 8
+ROUNDS = 16
 """Attempts at filling the budget; each measures every face once."""
 
 FILLED = 0.98
