@@ -1,9 +1,10 @@
 """Two versions of a photo -> what the eye and the recognisers make of the difference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from cloak.detect import FaceDetector
 from cloak.recognizers import Recognizer
@@ -53,30 +54,23 @@ def compare_photos(
 ) -> Comparison:
     """Compare each face of the first photo with all faces of the second."""
     faces, others = detector.detect(first), detector.detect(second)
+    known = {recognizer.spec.name: recognizer for recognizer in recognizers}
+    embedded = {name: [recognizer.embed(second, other) for other in others] for name, recognizer in known.items()}
     same_size = first.shape == second.shape
     compared = tuple(
         ComparedFace(
             face=face,
-            similarities=_highest_similarities(first, face, second, others, recognizers),
+            similarities={
+                name: float((torch.stack(embedded[name]) @ recognizer.embed(first, face)).max())
+                for name, recognizer in known.items()
+                if others
+            },
             visibility=measure_face(first, second, face.box) if same_size else None,
         )
         for face in faces
     )
-    thresholds = {recognizer.spec.name: recognizer.spec.threshold for recognizer in recognizers}
+    thresholds = {name: recognizer.spec.threshold for name, recognizer in known.items()}
     return Comparison(compared, len(others), thresholds)
-
-
-def _highest_similarities(
-    first: Pixels, face: Face, second: Pixels, others: Sequence[Face], recognizers: Sequence[Recognizer]
-) -> Mapping[str, float]:
-    if not others:
-        return {}
-    return {
-        recognizer.spec.name: max(
-            float(recognizer.embed(first, face) @ recognizer.embed(second, other)) for other in others
-        )
-        for recognizer in recognizers
-    }
 
 
 def overlap(a: Box, b: Box) -> float:

@@ -93,11 +93,11 @@ class Cloaker:
         start = time.perf_counter()
         photo = replace(_open(image), format="PNG")  # nothing is lost in memory
         prepared = self._prepare(photo, "the photo")
-        composition = self._compose(prepared, self._perturb(prepared.patches))
-        report = self._report(prepared, composition.pixels())
+        pixels = self._compose(prepared, self._perturb(prepared.patches)).pixels()
+        report = self._report(prepared, pixels)
         seconds = time.perf_counter() - start
         source = Path(image) if isinstance(image, (str, Path)) else None
-        result = to_image(replace(photo, pixels=composition.pixels()))
+        result = to_image(replace(photo, pixels=pixels))
         return CloakResult(result, replace(report, source=source, seconds=seconds))
 
     def protect_files(
