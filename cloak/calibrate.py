@@ -9,8 +9,8 @@ import numpy as np
 from cloak.methods import Method
 from cloak.patches import Residual
 from cloak.photo import JPEG_QUALITIES, Photo, recode
-from cloak.types import Box, Face, Pixels, Visibility
-from cloak.visibility import MARGIN, NATIVE_SIDE, measure_face
+from cloak.types import Box, Face, Pixels
+from cloak.visibility import MARGIN, NATIVE_SIDE, dssim_and_peak
 
 ROUNDS = 16
 """Attempts at filling the budget; each measures every face once."""
@@ -53,17 +53,23 @@ class Composition:
     def fit(cls, photo: Photo, faces: Sequence[Face], residuals: Sequence[Residual], method: Method) -> "Composition":
         """Find the largest factors that keep every face in its budget, on encoded regions."""
         composition = cls(photo, faces, residuals, method, [1.0] * len(faces))
-        best = [0.0] * len(faces)
+        best, exceeding = [0.0] * len(faces), [math.inf] * len(faces)
         for _ in range(ROUNDS):
             pixels = composition.pixels()
             usage = [composition.usage_in_region(pixels, index) for index in range(len(faces))]
-            best = [s if u <= 1.0 and s > b else b for s, u, b in zip(composition.scales, usage, best, strict=True)]
+            for index, (scale, used) in enumerate(zip(composition.scales, usage, strict=True)):
+                if used <= 1.0:
+                    best[index] = max(best[index], scale)
+                else:
+                    exceeding[index] = min(exceeding[index], scale)
             if all(
                 FILLED <= u <= 1.0 or (u <= 1.0 and s >= MAX_SCALE)
                 for s, u in zip(composition.scales, usage, strict=True)
             ):
                 break
-            composition.scales = [_next_scale(s, u) for s, u in zip(composition.scales, usage, strict=True)]
+            composition.scales = [
+                _next_scale(*each) for each in zip(composition.scales, usage, best, exceeding, strict=True)
+            ]
         composition.scales = best
         return composition
 
@@ -86,15 +92,16 @@ class Composition:
         exceeding = [
             index
             for index, face in enumerate(self.faces)
-            if self.scales[index] > 0.0 and self._usage(measure_face(self.photo.pixels, saved, face.box)) > 1.0
+            if self.scales[index] > 0.0 and self._usage(self.photo.pixels, saved, face.box) > 1.0
         ]
         for index in exceeding:
             self.scales[index] = self.scales[index] * SHRINK if self.scales[index] > 0.05 else 0.0
         return bool(exceeding)
 
-    def _usage(self, visibility: Visibility) -> float:
+    def _usage(self, original: Pixels, changed: Pixels, box: Box) -> float:
         """The budget used: 1 is all of it."""
-        return max(visibility.dssim / self.method.dssim, visibility.peak_dssim / self.method.peak_dssim)
+        dssim, peak = dssim_and_peak(original, changed, box)
+        return max(dssim / self.method.dssim, peak / self.method.peak_dssim)
 
     def usage_in_region(self, pixels: Pixels, index: int) -> float:
         """The budget that a face uses of ``pixels``, with only its surroundings encoded."""
@@ -104,7 +111,7 @@ class Composition:
         original = self.photo.pixels[top:bottom, left:right]
         coded = recode(self.photo, np.ascontiguousarray(pixels[top:bottom, left:right]))
         shifted = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
-        return self._usage(measure_face(original, coded, shifted))
+        return self._usage(original, coded, shifted)
 
 
 def region_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -116,7 +123,13 @@ def region_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def _next_scale(scale: float, usage: float) -> float:
-    """DSSIM grows about with the square of the change; aim at just below the budget."""
-    wanted = scale * math.sqrt((1.0 + FILLED) / 2.0 / max(usage, 1e-6))
-    return min(MAX_SCALE, max(0.5 * scale, wanted))
+def _next_scale(scale: float, usage: float, best: float, exceeding: float) -> float:
+    """DSSIM grows about with the square of the change; aim at just below the budget.
+
+    Rounding makes it grow in jumps, so an aim outside of what is known to be too little (``best``)
+    and too much (``exceeding``) gives way to the middle of the two.
+    """
+    aim = scale * math.sqrt((1.0 + FILLED) / 2.0 / max(usage, 1e-6))
+    if exceeding < math.inf and not best < aim < exceeding:
+        aim = (best + exceeding) / 2.0
+    return min(MAX_SCALE, max(0.5 * scale, aim))

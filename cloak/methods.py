@@ -1,14 +1,26 @@
-"""Named recipes for the one loop, as data: the modes low, mid and high."""
+"""Named recipes for the one loop, as data: the modes low, mid and high, and the baselines."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+
+import numpy as np
 
 from cloak.errors import UsageError
 from cloak.views import ViewDistribution
 
 PEAK_RATIO = 6.0
 """The peak DSSIM may be this many times the face DSSIM; see benchmarks/METHOD.md."""
+
+PATCH_FACE = 160
+"""Longer side of the face box in the patch that the loop works on, at most, pixels."""
+
+
+PLAIN_VIEW = ViewDistribution(
+    count=1, scale=0.0, rotation=0.0, shift=0.0, mirror=0.0, blur=(0.0, 0.0), resize=(1.0, 1.0), jpeg_every=0
+)
+"""One view a step: the aligned face as it is."""
 
 
 @dataclass(frozen=True)
@@ -21,36 +33,151 @@ class Method:
         linf: largest change of a pixel, in 0..1 units.
         chroma: largest difference between the change of one colour channel and the mean change
             of the three, in 0..1 units; 0 for a cloak without colour.
+        peak_ratio: budget of the peak DSSIM over that of the face DSSIM.
+        projected: whether each step ends within the DSSIM budget; else the perturbation is only
+            scaled into it at the end.
         steps: of the optimiser.
-        step_size: length of the first step over the radius of the budget.
-        momentum: weight of the past steps' directions, 0..1.
+        rule: how a gradient becomes a step, one of ``cloak.steps.RULES``.
+        step_size: for "texture" the length of the first step over the radius of the budget; for
+            "sign" in 0..1 units; for "adadelta" the learning rate.
+        momentum: weight of the past steps' directions.
+        start: largest value of the random perturbation to start from, in 0..1 units.
+        space: what the steps are taken in, one of ``cloak.steps.SPACES``.
+        objective: what is minimised, one of ``cloak.objectives.OBJECTIVES``.
+        identity_views: random views, besides the plain and the mirrored one, that the own
+            identity is the mean of; 0: only the plain face.
+        penalty: weight of a penalty on the DSSIM, one of ``cloak.constraint.PENALTIES``; 0: none.
+        penalised: which penalty.
+        blurred_too: whether the loss is also taken on a blurred copy of the patch.
+        patch_face: longer side of the face box in the patch, at most, pixels.
         views: what the face is seen through.
+        saved: whether the photo is written anew at all.
     """
 
     name: str
     dssim: float
     linf: float
-    chroma: float = 4 / 255
-    steps: int = 60
-    step_size: float = 0.25
-    momentum: float = 0.9
-    views: ViewDistribution = field(default_factory=ViewDistribution)
+    chroma: float = 1.0
+    peak_ratio: float = math.inf
+    projected: bool = True
+    steps: int = 0
+    rule: str = "sign"
+    step_size: float = 0.0
+    momentum: float = 0.0
+    start: float = 0.0
+    space: str = "pixels"
+    objective: str = "similarity"
+    identity_views: int = 0
+    penalty: float = 0.0
+    penalised: str = "excess"
+    blurred_too: bool = False
+    patch_face: int = PATCH_FACE
+    views: ViewDistribution = PLAIN_VIEW
+    saved: bool = True
 
     @property
     def peak_dssim(self) -> float:
         """Budget of the peak DSSIM."""
-        return PEAK_RATIO * self.dssim
+        return self.peak_ratio * self.dssim
 
+    @property
+    def title(self) -> str:
+        """Name and budget, for results."""
+        return f"{self.name}@{self.dssim:g}" if 0.0 < self.dssim < math.inf else self.name
+
+
+def _cloak(dssim: float) -> Method:
+    """Ours; L-inf 24, 32 and 40 grey levels in low, mid and high, and in between."""
+    linf = float(np.interp(dssim, [0.004, 0.009, 0.017], [24.0, 32.0, 40.0])) / 255
+    return Method(
+        "cloak",
+        dssim,
+        linf,
+        chroma=4 / 255,
+        peak_ratio=PEAK_RATIO,
+        steps=60,
+        rule="texture",
+        step_size=0.25,
+        momentum=0.9,
+        identity_views=8,
+        views=ViewDistribution(),
+    )
+
+
+def _pgd(dssim: float) -> Method:
+    """Projected gradient descent (Madry et al., 2018), in the DSSIM ball as well."""
+    return Method("pgd", dssim, 16 / 255, steps=40, step_size=0.5 / 255, start=4 / 255)
+
+
+def _mifgsm(dssim: float) -> Method:
+    """MI-FGSM (Dong et al., 2018) with input diversity (Xie et al., 2019): resized and shifted."""
+    diverse = replace(PLAIN_VIEW, scale=0.1, shift=0.06)
+    return Method("mifgsm-di", dssim, 16 / 255, steps=40, step_size=0.4 / 255, momentum=1.0, views=diverse)
+
+
+FAWKES_MODES = ((0.004, 40, 25.0), (0.012, 75, 20.0), (0.017, 150, 15.0))
+"""Fawkes 1.0: budget of DSSIM, steps, learning rate of its modes low, mid, high."""
+
+
+def _fawkes(dssim: float) -> Method:
+    """Fawkes 1.0 (Shan et al., 2020), in the mode whose budget is nearest.
+
+    DSSIM-penalised feature distance from the own face, Adadelta in tanh space, faces of 112 px,
+    change clipped to 15 grey levels.
+    """
+    _, steps, rate = min(FAWKES_MODES, key=lambda mode: abs(mode[0] - dssim))
+    return Method(
+        "fawkes-style",
+        dssim,
+        15 / 255,
+        projected=False,
+        steps=steps,
+        rule="adadelta",
+        step_size=rate,
+        start=1e-6,
+        space="tanh",
+        objective="distance",
+        penalty=1e6,
+        patch_face=112,
+    )
+
+
+def _lowkey(dssim: float) -> Method:
+    """LowKey (Cherepanova et al., 2021), with DSSIM in place of LPIPS.
+
+    Signed steps away from the own face, on the plain and on the blurred picture, faces of 112 px.
+    """
+    return Method(
+        "lowkey-style",
+        dssim,
+        0.05,
+        projected=False,
+        steps=50,
+        step_size=0.0025,
+        start=0.005,
+        penalty=0.05,
+        penalised="whole",
+        blurred_too=True,
+        patch_face=112,
+    )
+
+
+METHODS: Mapping[str, Callable[[float], Method]] = MappingProxyType(
+    {
+        "none": lambda dssim: Method("none", math.inf, 0.0, saved=False),
+        "jpeg": lambda dssim: Method("jpeg", math.inf, 0.0),
+        "noise": lambda dssim: Method("noise", dssim, 48 / 255, start=48 / 255),
+        "pgd": _pgd,
+        "mifgsm-di": _mifgsm,
+        "fawkes-style": _fawkes,
+        "lowkey-style": _lowkey,
+        "cloak": _cloak,
+    }
+)
+"""Name -> the method at a budget of the face DSSIM; "none" and "jpeg" have no budget."""
 
 MODES: Mapping[str, Method] = MappingProxyType(
-    {
-        method.name: method
-        for method in (
-            Method("low", dssim=0.004, linf=24 / 255),
-            Method("mid", dssim=0.009, linf=32 / 255),
-            Method("high", dssim=0.017, linf=40 / 255),
-        )
-    }
+    {name: replace(_cloak(dssim), name=name) for name, dssim in (("low", 0.004), ("mid", 0.009), ("high", 0.017))}
 )
 
 
@@ -63,3 +190,16 @@ def find_mode(name: str) -> Method:
     if name not in MODES:
         raise UsageError(f"expected a mode, one of {', '.join(MODES)}; got {name!r}")
     return MODES[name]
+
+
+def find_method(name: str, dssim: float) -> Method:
+    """The method of this name at a budget.
+
+    Raises:
+        UsageError: there is none, or the budget is not between 0 and .5.
+    """
+    if name not in METHODS:
+        raise UsageError(f"expected a method, one of {', '.join(METHODS)}; got {name!r}")
+    if not 0.0 < dssim < 0.5:
+        raise UsageError(f"expected a face DSSIM between 0 and .5, got {dssim}")
+    return METHODS[name](dssim)

@@ -1,5 +1,8 @@
 """What the optimiser minimises: pure functions of embeddings of length 1."""
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,3 +23,14 @@ def similarity_to_self(embeddings: Tensor, identities: Tensor) -> Tensor:
         (n,) in -1..1.
     """
     return (embeddings * identities[:, None]).sum(dim=2).mean(dim=1)
+
+
+def closeness_to_self(embeddings: Tensor, identities: Tensor) -> Tensor:
+    """Minus the mean Euclidean distance of a face's views from its own identity; (n,) in -2..0."""
+    squared = (embeddings - identities[:, None]).square().sum(dim=2)
+    return -(squared + 1e-12).sqrt().mean(dim=1)
+
+
+OBJECTIVES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"similarity": similarity_to_self, "distance": closeness_to_self}
+)

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cloak.align import Matrix, apply, crop, invert, soft_box_mask, warp
+from cloak.methods import PATCH_FACE
 from cloak.types import Box, Face, Pixels
-
-PATCH_FACE = 160
-"""Longer side of the face box in the patch, at most, pixels."""
 
 MARGIN = 1.4
 """Side of the patch over the longer side of the box."""
@@ -88,10 +86,12 @@ class Residual:
     top: int
 
 
-def cut_patch(pixels: Pixels, face: Face, *, grey: bool = False, seed: int = 0) -> FacePatch:
-    """Cut the patch around one face of a photo."""
+def cut_patch(
+    pixels: Pixels, face: Face, *, grey: bool = False, seed: int = 0, patch_face: int = PATCH_FACE
+) -> FacePatch:
+    """Cut the patch around one face of a photo; ``patch_face`` as in ``Method``."""
     longer = max(face.width, face.height)
-    scale = max(1.0, longer / PATCH_FACE)
+    scale = max(1.0, longer / patch_face)
     side = BLOCK * math.ceil(MARGIN * longer / scale / BLOCK)
     centre = np.array([face.box[0] + face.box[2], face.box[1] + face.box[3]]) / 2
     corner = 8 * np.round((centre - scale * side / 2) / 8)

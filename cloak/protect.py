@@ -1,32 +1,23 @@
 """The main job: photos -> faces -> patches -> the loop -> saved files -> reports."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
-from cloak.calibrate import Composition, with_fitting_quality
 from cloak.detect import FaceDetector
 from cloak.errors import CloakError, NoFaceError, UsageError
 from cloak.files import Job, plan_jobs
 from cloak.measure import compare_photos, report_face
 from cloak.methods import find_mode
-from cloak.optimize import cloak_patches
-from cloak.patches import FacePatch, cut_patch, residual_in_photo, stack_patches
-from cloak.photo import Photo, decode, encode, photo_of, read_photo, save_bytes, to_image
+from cloak.photo import Photo, photo_of, read_photo, save_bytes, to_image
+from cloak.pipeline import Prepared, compose, encode_within_budget, perturb, prepare
 from cloak.recognizers import EMBEDDED, load_recognizer
 from cloak.types import CloakResult, Comparison, Face, PhotoReport, Pixels
-
-FACES_AT_ONCE = {"cpu": 1, "cuda": 16}
-"""Faces in one run of the loop, always exactly so many (a smaller batch is filled up): floating
-point sums depend on the shape of a batch, and a photo's bytes must not depend on its company.
-On a CPU a larger batch is no faster."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +37,6 @@ class Progress:
     source: Path
     step: str
     done: float
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A photo on its way: its faces and their patches."""
-
-    photo: Photo
-    faces: tuple[Face, ...]
-    patches: tuple[FacePatch, ...]
 
 
 class Cloaker:
@@ -92,8 +74,9 @@ class Cloaker:
         """
         start = time.perf_counter()
         photo = replace(_open(image), format="PNG")  # nothing is lost in memory
-        prepared = self._prepare(photo, "the photo")
-        pixels = self._compose(prepared, self._perturb(prepared.patches)).pixels()
+        prepared = prepare(photo, "the photo", self._detector, self.method, self.seed)
+        deltas = perturb(prepared.patches, self._recognizers, self.method, self.device)
+        pixels = compose(prepared, deltas, self.method).pixels()
         report = self._report(prepared, pixels)
         seconds = time.perf_counter() - start
         source = Path(image) if isinstance(image, (str, Path)) else None
@@ -172,57 +155,18 @@ class Cloaker:
             raise UsageError(f"{job.target}: exists already; pass --overwrite to replace it")
         tell("finding faces", 0.0)
         photo = read_photo(job.source)
-        prepared = self._prepare(photo, str(job.source))
-        deltas = self._perturb(prepared.patches, lambda share: tell("cloaking", 0.05 + 0.85 * share))
+        prepared = prepare(photo, str(job.source), self._detector, self.method, self.seed)
+
+        def cloaking(share: float) -> None:
+            tell("cloaking", 0.05 + 0.85 * share)
+
+        deltas = perturb(prepared.patches, self._recognizers, self.method, self.device, cloaking)
         tell("saving", 0.9)
-        composition = self._compose(prepared, deltas)
-        data = encode(replace(prepared.photo, pixels=composition.pixels()))
-        while not photo.lossless and composition.shrink_exceeding(decode(data, str(job.target)).pixels):
-            data = encode(replace(prepared.photo, pixels=composition.pixels()))
+        data = encode_within_budget(compose(prepared, deltas, self.method), str(job.target))
         save_bytes(data, job.target, overwrite=overwrite)
         return replace(self._report(prepared, read_photo(job.target).pixels), output=job.target)
 
-    def _prepare(self, photo: Photo, name: str) -> _Prepared:
-        faces = self._detector.detect(photo.pixels)
-        if not faces:
-            raise NoFaceError(f"{name}: no face was found in it, so nothing was changed or written")
-        grey = photo.grey
-        photo = with_fitting_quality(photo, faces, self.method)
-        patches = tuple(cut_patch(photo.pixels, face, grey=grey, seed=self.seed) for face in faces)
-        return _Prepared(photo, faces, patches)
-
-    def _perturb(
-        self, patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None
-    ) -> list[Tensor]:
-        """The perturbation of each patch, (3, side, side), on the CPU; in the patches' order."""
-        count = FACES_AT_ONCE[self.device.type]
-        by_side = sorted(range(len(patches)), key=lambda index: patches[index].side)
-        batches = [
-            group[start : start + count]
-            for _, indices in groupby(by_side, key=lambda index: patches[index].side)
-            for group in [list(indices)]
-            for start in range(0, len(group), count)
-        ]
-        deltas: dict[int, Tensor] = {}
-        for number, indices in enumerate(batches):
-            filled = [patches[index] for index in indices] + [patches[indices[0]]] * (count - len(indices))
-            batch = stack_patches(filled, self.device)
-
-            def on_step(step: int, number: int = number) -> None:
-                on_share((number + step / self.method.steps) / len(batches))
-
-            result = cloak_patches(batch, self._recognizers, self.method, on_step).cpu()
-            deltas |= dict(zip(indices, result, strict=False))
-        return [deltas[index] for index in range(len(patches))]
-
-    def _compose(self, prepared: _Prepared, deltas: Sequence[Tensor]) -> Composition:
-        size = (prepared.photo.pixels.shape[0], prepared.photo.pixels.shape[1])
-        residuals = [
-            residual_in_photo(patch, delta, size) for patch, delta in zip(prepared.patches, deltas, strict=True)
-        ]
-        return Composition.fit(prepared.photo, prepared.faces, residuals, self.method)
-
-    def _report(self, prepared: _Prepared, saved: Pixels) -> PhotoReport:
+    def _report(self, prepared: Prepared, saved: Pixels) -> PhotoReport:
         original = prepared.photo.pixels
         faces = tuple(report_face(original, saved, face, self._recognizers, self._detector) for face in prepared.faces)
         return PhotoReport(mode=self.method.name, faces=faces)

@@ -49,12 +49,15 @@ class Visibility:
         peak_dssim: largest mean of the same map over any window a quarter of the box wide.
         psnr: peak signal-to-noise ratio over the face box, dB; inf where nothing changed.
         linf: largest change of any pixel around the face, in grey levels of 255.
+        chroma: root mean square change of colour over the face box: distance in a* and b* of
+            CIELAB, where 2.3 is just noticeable side by side.
     """
 
     dssim: float
     peak_dssim: float
     psnr: float
     linf: int
+    chroma: float
 
 
 @dataclass(frozen=True)

@@ -168,3 +168,11 @@ def jpeg(images: Tensor, quality: float) -> Tensor:
 
     coded: Tensor = jpeg_codec_differentiable(images, torch.full((len(images),), quality).to(images))
     return coded
+
+
+def soften(images: Tensor) -> Tensor:
+    """LowKey's blur: Gaussian, 7 x 7, sigma 3 px; (n, 3, h, w)."""
+    from kornia.filters import gaussian_blur2d
+
+    blurred: Tensor = gaussian_blur2d(images, (7, 7), (3.0, 3.0))
+    return blurred

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -142,30 +143,54 @@ def spread_windows(means: Tensor, regions: Regions) -> Tensor:
     return spread / (counts_down[:, :, None] * counts_across[:, None]).clamp_min(1e-6)
 
 
-def measure_face(original: Pixels, changed: Pixels, box: Box) -> Visibility:
-    """What the eye sees of the change to one face.
+PHOTO_SIDE = 2048
+"""A whole photo with a longer side than this is brought down to it for its DSSIM, pixels."""
 
-    At native resolution, or with both photos brought down until the longer side of the box has
-    256 px where it has more. L-inf and PSNR are always native.
+
+def measure_photo(original: Pixels, changed: Pixels) -> Visibility:
+    """What the eye sees of the change to a whole photo; the peak over windows a quarter of it wide."""
+    height, width = original.shape[:2]
+    return measure_face(original, changed, (0.0, 0.0, width - 1.0, height - 1.0), native_side=PHOTO_SIDE)
+
+
+def measure_face(original: Pixels, changed: Pixels, box: Box, *, native_side: int = NATIVE_SIDE) -> Visibility:
+    """What the eye sees of the change to one face.
 
     Args:
         original: (h, w, 3) uint8.
         changed: the same shape.
         box: of the face, in the photo.
+        native_side: see ``dssim_and_peak``; L-inf, PSNR and colour are always native.
     """
-    factor = min(1.0, NATIVE_SIDE / max(box[2] - box[0], box[3] - box[1]))
-    margin = math.ceil((MARGIN + 1) / factor)
-    height, width = original.shape[:2]
-    left, top = max(0, math.floor(box[0]) - margin), max(0, math.floor(box[1]) - margin)
-    right, bottom = min(width, math.ceil(box[2]) + margin + 1), min(height, math.ceil(box[3]) + margin + 1)
+    dssim, peak = dssim_and_peak(original, changed, box, native_side=native_side)
+    left, top, right, bottom = _region(box, MARGIN + 1, original.shape)
     before, after = (to_tensor(pixels[top:bottom, left:right]) for pixels in (original, changed))
-    difference = (after - before).abs()
-    inner = difference[
+    inner = np.s_[
         ...,
         math.floor(box[1]) - top : math.ceil(box[3]) + 1 - top,
         math.floor(box[0]) - left : math.ceil(box[2]) + 1 - left,
     ]
-    error = float((inner**2).mean())
+    error = float(((after - before)[inner] ** 2).mean())
+    return Visibility(
+        dssim=dssim,
+        peak_dssim=peak,
+        psnr=-10.0 * math.log10(error) if error > 0.0 else math.inf,
+        linf=round(255.0 * float((after - before).abs().max())),
+        chroma=chroma_distance(before[inner], after[inner]),
+    )
+
+
+def dssim_and_peak(
+    original: Pixels, changed: Pixels, box: Box, *, native_side: int = NATIVE_SIDE
+) -> tuple[float, float]:
+    """Face DSSIM and peak DSSIM of one face.
+
+    At native resolution, or with both photos brought down until the longer side of the box has
+    ``native_side`` px where it has more.
+    """
+    factor = min(1.0, native_side / max(box[2] - box[0], box[3] - box[1]))
+    left, top, right, bottom = _region(box, math.ceil((MARGIN + 1) / factor), original.shape)
+    before, after = (to_tensor(pixels[top:bottom, left:right]) for pixels in (original, changed))
     if factor < 1.0:
         size = [max(WINDOW, round(length * factor)) for length in before.shape[2:]]
         before, after = (
@@ -181,9 +206,19 @@ def measure_face(original: Pixels, changed: Pixels, box: Box) -> Visibility:
     )
     regions = regions_of([inside], (before.shape[2], before.shape[3]))
     maps = dssim_map(before, after)
-    return Visibility(
-        dssim=float(face_mean(maps, regions)),
-        peak_dssim=float(window_means(maps, regions).amax()),
-        psnr=-10.0 * math.log10(error) if error > 0.0 else math.inf,
-        linf=round(255.0 * float(difference.max())),
-    )
+    return float(face_mean(maps, regions)), float(window_means(maps, regions).amax())
+
+
+def _region(box: Box, margin: int, shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """The box, rounded outwards, and a margin, within a photo of this shape: left, top, right, bottom."""
+    left, top = (max(0, math.floor(v) - margin) for v in box[:2])
+    right, bottom = (min(end, math.ceil(v) + margin + 1) for end, v in zip((shape[1], shape[0]), box[2:], strict=True))
+    return left, top, right, bottom
+
+
+def chroma_distance(before: Tensor, after: Tensor) -> float:
+    """Root mean square distance in the a*, b* plane of CIELAB (D65); (1, 3, h, w) in 0..1 sRGB."""
+    from kornia.color import rgb_to_lab  # imports kornia: 0.5 s
+
+    change = (rgb_to_lab(after) - rgb_to_lab(before))[:, 1:]
+    return float(change.square().sum(dim=1).mean().sqrt())

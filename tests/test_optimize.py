@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from cloak.eye import Eye
 from cloak.methods import MODES
 from cloak.objectives import identity, similarity_to_self
-from cloak.optimize import Eye, cloak_patches
+from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, cut_patch, stack_patches
 from cloak.recognizers import Recognizer
 from cloak.views import NO_JITTER
@@ -36,7 +37,7 @@ def test_the_face_moves_away_from_itself_within_its_budget(tiny: Recognizer) -> 
     assert (batch.pixels + delta).min() >= -1e-6
     assert (batch.pixels + delta).max() <= 1 + 1e-6
 
-    eye = Eye.of(batch, tiny, METHOD.views)
+    eye = Eye.of(batch, tiny, METHOD)
     plain = torch.tensor(NO_JITTER).expand(2, 1, -1)
     own = eye.embed(batch.pixels, plain)[:, 0]
     noise = delta.abs() * (2 * torch.randint(2, delta.shape, generator=torch.Generator().manual_seed(0)) - 1)

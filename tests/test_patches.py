@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from cloak.align import apply, to_tensor
-from cloak.patches import BLOCK, PATCH_FACE, cut_patch, residual_in_photo, stack_patches
+from cloak.methods import PATCH_FACE
+from cloak.patches import BLOCK, cut_patch, residual_in_photo, stack_patches
 from cloak.types import Face, Pixels
 from tests.helpers import made_up_face, smooth_noise
 

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from cloak.errors import UsageError
-from cloak.recognizers.base import Recognizer, RecognizerSpec
+from cloak.recognizers.base import ARCFACE, InputSpec, Recognizer, RecognizerSpec
 from cloak.recognizers.dlib_resnet import DlibResNet29
 from cloak.weights import load_weights, read_manifest
 
-__all__ = ["ARCHITECTURES", "EMBEDDED", "Recognizer", "RecognizerSpec", "load_recognizer"]
+__all__ = ["ARCFACE", "ARCHITECTURES", "EMBEDDED", "InputSpec", "Recognizer", "RecognizerSpec", "load_recognizer"]
 
 ARCHITECTURES: Mapping[str, Callable[[], nn.Module]] = {
     "dlib_resnet29": DlibResNet29,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -9,45 +10,94 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cloak.align import crop_face
+from cloak.errors import UsageError
 from cloak.types import Face, Pixels
 
+ARCFACE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+"""The five landmarks in the 112 x 112 crop that most recognisers since ArcFace (2019) take."""
 
-@dataclass(frozen=True)
-class RecognizerSpec:
-    """A recogniser's input and embedding, as its manifest entry gives them.
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What a recogniser wants to be shown.
 
     Attributes:
-        name: its name in the manifest.
         size: (height, width) of the aligned crop, pixels.
         template: where the crop has the five landmarks, (x, y) each.
         channels: "RGB" or "BGR".
         mean: per channel, subtracted from 0..255.
         scale: divides after that.
+    """
+
+    size: tuple[int, int] = (112, 112)
+    template: tuple[tuple[float, float], ...] = ARCFACE
+    channels: str = "RGB"
+    mean: tuple[float, ...] = (127.5, 127.5, 127.5)
+    scale: float = 127.5
+
+    @classmethod
+    def from_toml(cls, given: Mapping[str, Any]) -> "InputSpec":
+        """Read ``size``, ``template``, ``channels``, ``mean`` and ``scale``; what is absent is as for ArcFace.
+
+        Raises:
+            UsageError: an unknown key, or a value of the wrong kind.
+        """
+        try:
+            values = {key: _tuples(value) for key, value in given.items()}
+            spec = cls(**values)
+            spec.check()
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"expected size, template, channels, mean and scale of an input, got {error}") from None
+        return spec
+
+    def check(self) -> None:
+        """Raise ValueError where a value makes no sense."""
+        if len(self.size) != 2 or not all(isinstance(side, int) and side > 0 for side in self.size):
+            raise ValueError(f"size {self.size}: two whole numbers, height and width")
+        if len(self.template) != 5 or any(len(point) != 2 for point in self.template):
+            raise ValueError(f"template {self.template}: five points x, y")
+        if self.channels not in ("RGB", "BGR"):
+            raise ValueError(f"channels {self.channels!r}: RGB or BGR")
+        if len(self.mean) != 3 or not self.scale > 0:
+            raise ValueError(f"mean {self.mean} and scale {self.scale}: three numbers and a positive one")
+
+    def preprocess(self, crops: Tensor) -> Tensor:
+        """(n, 3, h, w) RGB in 0..1 -> what the network takes."""
+        x = crops if self.channels == "RGB" else crops.flip(1)
+        return (255.0 * x - _mean_on(self.mean, crops.device)) / self.scale
+
+
+@lru_cache
+def _mean_on(mean: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(mean, device=device).view(3, 1, 1)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecognizerSpec(InputSpec):
+    """A recogniser's input and embedding, as its manifest entry gives them.
+
+    Attributes:
+        name: its name in the manifest.
         dimension: of the embedding.
         threshold: cosine similarity at or above which two faces pass for one person.
     """
 
     name: str
-    size: tuple[int, int]
-    template: tuple[tuple[float, float], ...]
-    channels: str
-    mean: tuple[float, ...]
-    scale: float
     dimension: int
     threshold: float
 
     @classmethod
     def from_manifest(cls, name: str, entry: Mapping[str, Any]) -> "RecognizerSpec":
-        given, embedding = entry["input"], entry["embedding"]
+        embedding = entry["embedding"]
         return cls(
             name=name,
-            size=(given["size"][0], given["size"][1]),
-            template=tuple((x, y) for x, y in given["template"]),
-            channels=given["channels"],
-            mean=tuple(given["mean"]),
-            scale=given["scale"],
             dimension=embedding["dimension"],
             threshold=embedding["threshold"],
+            **{key: _tuples(value) for key, value in entry["input"].items()},
         )
 
 
@@ -60,7 +110,6 @@ class Recognizer(nn.Module):
         embedding_mean: (d,) mean raw embedding of many people, subtracted before normalisation.
     """
 
-    mean: Tensor
     embedding_mean: Tensor
 
     def __init__(self, spec: RecognizerSpec, network: nn.Module, embedding_mean: Tensor) -> None:
@@ -68,13 +117,11 @@ class Recognizer(nn.Module):
         self.spec = spec
         self.network = network
         self.register_buffer("embedding_mean", embedding_mean)
-        self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1))
         self.eval().requires_grad_(False)
 
     def raw(self, crops: Tensor) -> Tensor:
         """(n, 3, h, w) RGB in 0..1, aligned to the template -> (n, d) as the network gives them."""
-        x = crops if self.spec.channels == "RGB" else crops.flip(1)
-        embeddings: Tensor = self.network((255.0 * x - self.mean) / self.spec.scale)
+        embeddings: Tensor = self.network(self.spec.preprocess(crops))
         return embeddings
 
     def forward(self, crops: Tensor) -> Tensor:
@@ -90,6 +137,6 @@ class Recognizer(nn.Module):
             face: with landmarks in the photo.
             mirror: embed the mirrored face.
         """
-        crop = crop_face(pixels, face.landmarks, self.spec.template, self.spec.size).to(self.mean.device)
+        crop = crop_face(pixels, face.landmarks, self.spec.template, self.spec.size).to(self.embedding_mean.device)
         embeddings: Tensor = self(crop.flip(3) if mirror else crop)
         return embeddings[0].cpu()

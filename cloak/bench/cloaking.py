@@ -1,0 +1,146 @@
+"""The cloaking half of a benchmark: every method's files, each made once."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cloak.bench.evaluators import central_face
+from cloak.bench.store import Journal
+from cloak.detect import FaceDetector
+from cloak.errors import CloakError
+from cloak.methods import Method
+from cloak.patches import FacePatch
+from cloak.photo import read_photo, save_bytes
+from cloak.pipeline import Prepared, compose, encode_within_budget, perturb, prepare
+from cloak.recognizers import load_recognizer
+from cloak.types import Visibility
+from cloak.visibility import measure_face, measure_photo
+
+PHOTOS_AT_ONCE = 64
+"""Photos whose faces are cloaked together, and are lost together when a run is killed."""
+
+CROPS_AT_ONCE = 4
+"""On a CPU; of many photos, so this takes three quarters of the time of one photo after another."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What cloaks are made with.
+
+    Attributes:
+        out: files go to ``out/cloaked/METHOD@DSSIM/PERSON/``.
+        surrogates: recognisers of the manifest.
+        device: where the loop runs.
+        seed: of the cloaks.
+        lpips: a perceptual distance, where its weights are at hand.
+    """
+
+    out: Path
+    surrogates: tuple[str, ...]
+    device: torch.device
+    seed: int
+    lpips: Callable[[Any, Any], float] | None = None
+
+    def cloak(
+        self, method: Method, photos: Sequence[Path], journal: Journal, on_done: Callable[[int], None]
+    ) -> list[dict[str, Any]]:
+        """One record for each photo, in order; see ``_record``. What is in the journal is not made again.
+
+        Args:
+            method: what makes the cloaks.
+            photos: in folders named after the people.
+            journal: of finished photos.
+            on_done: called with the number of photos that are finished, as it grows.
+        """
+        keys = [self._key(method, photo) for photo in photos]
+        finished = {key: record for key in keys if (record := journal.get(key)) and self._intact(record)}
+        missing = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in finished]
+        on_done(len(finished))
+        detector = FaceDetector(self.device) if missing else None
+        recognizers = [load_recognizer(name, self.device) for name in self.surrogates] if missing else []
+        for start in range(0, len(missing), PHOTOS_AT_ONCE):
+            assert detector is not None
+            chunk = missing[start : start + PHOTOS_AT_ONCE]
+            made = self._make(method, [photo for _, photo in chunk], detector, recognizers)
+            records = list(zip([key for key, _ in chunk], made, strict=True))
+            journal.put(records)
+            finished |= dict(records)
+            on_done(len(finished))
+        return [finished[key] | {"source": str(photo)} for key, photo in zip(keys, photos, strict=True)]
+
+    def _key(self, method: Method, photo: Path) -> str:
+        """A hash of all that decides a cloaked file, but the code; with what can be read of it."""
+        settings = [asdict(method), self.surrogates, self.seed, self.device.type, photo.parent.name]
+        digest = hashlib.sha256(json.dumps(settings, default=str).encode() + photo.read_bytes()).hexdigest()
+        return f"{method.title}/{photo.name}/{digest}"
+
+    def _intact(self, record: dict[str, Any]) -> bool:
+        """Whether the file of a record is still there as it was written."""
+        if record["error"]:
+            return True
+        path = self.out / record["output"]
+        return path.is_file() and content_hash(path) == str(record["content"])
+
+    def _make(self, method: Method, photos: Sequence[Path], detector: FaceDetector, recognizers: Any) -> Any:
+        """Cloak photos; a record each."""
+        records: list[dict[str, Any]] = [{"error": ""} for _ in photos]
+        prepared: dict[int, Prepared] = {}
+        for index, photo in enumerate(photos):
+            try:
+                prepared[index] = prepare(read_photo(photo), str(photo), detector, method, self.seed)
+            except CloakError as error:
+                records[index]["error"] = str(error)
+        started = time.perf_counter()
+        patches = [patch for item in prepared.values() for patch in item.patches]
+        deltas = iter(self._perturb(patches, recognizers, method) if method.saved else ())
+        each = (time.perf_counter() - started) / max(len(patches), 1)
+        for index, item in prepared.items():
+            started = time.perf_counter()
+            target = self.out / "cloaked" / method.title / photos[index].parent.name / photos[index].name
+            if method.saved:
+                own = [next(deltas) for _ in item.patches]
+                data = encode_within_budget(compose(item, own, method), str(target))
+            else:
+                data = photos[index].read_bytes()
+            save_bytes(data, target, overwrite=True)
+            seconds = each + (time.perf_counter() - started) / len(item.faces)
+            records[index] |= self._record(item, target, seconds)
+        return records
+
+    def _perturb(self, patches: Sequence[FacePatch], recognizers: Any, method: Method) -> list[Tensor]:
+        crops = CROPS_AT_ONCE if self.device.type == "cpu" else 0
+        return perturb(patches, recognizers, method, self.device, crops_at_once=crops)
+
+    def _record(self, prepared: Prepared, target: Path, seconds: float) -> dict[str, Any]:
+        """What is known of a cloaked file: where it is, what it cost, what of it can be seen."""
+        original, saved = prepared.photo.pixels, read_photo(target).pixels
+        face = central_face(prepared.faces, original)
+        assert face is not None
+        seen = {"face": measure_face(original, saved, face.box), "photo": measure_photo(original, saved)}
+        return {
+            "output": str(target.relative_to(self.out)),
+            "content": content_hash(target),
+            "faces": len(prepared.faces),
+            "seconds_per_face": seconds,
+            "unchanged": bool(np.array_equal(original, saved)),
+            "lpips": self.lpips(original, saved) if self.lpips else None,
+            **{name: _finite(visibility) for name, visibility in seen.items()},
+        }
+
+
+def _finite(visibility: Visibility) -> dict[str, float]:
+    """As a dictionary; the PSNR of an unchanged picture, infinite, as 100 dB."""
+    return asdict(replace(visibility, psnr=min(visibility.psnr, 100.0)))
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,142 @@
+"""Folders on disk -> people with several photos each, and strangers.
+
+Any folder-per-person tree serves. Labeled Faces in the Wild as scikit-learn
+(``lfw_home/lfw_funneled``) and torchvision (``lfw-py/lfw-deepfunneled`` and the like) unpack it is
+found one or two folders further down. A folder ``distractors``, beside the people or beside their
+folder ``people``, holds strangers: one photo each, in folders of their own or not.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloak.errors import CloakError, UsageError
+from cloak.photo import SUFFIXES, read_photo
+
+FEWEST_PHOTOS = 2
+"""A person needs this many photos that can be read."""
+
+DISTRACTORS = "distractors"
+
+NESTS = ("", "people", "lfw_funneled", "lfw-deepfunneled", "lfw", "lfw_home/lfw_funneled", "lfw_home/lfw",
+         "lfw-py/lfw-deepfunneled", "lfw-py/lfw_funneled", "lfw-py/lfw")  # fmt: skip
+"""Where the people's folders lie below the folder that is given, the first that fits."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone whose photos are compared with each other.
+
+    Attributes:
+        name: of the folder.
+        cloaked: photos that are to be cloaked; at least one.
+        clean: further photos that stay as they are; at least one.
+    """
+
+    name: str
+    cloaked: tuple[Path, ...]
+    clean: tuple[Path, ...]
+
+    @property
+    def leaked(self) -> tuple[Path, ...]:
+        """The clean photos that a poisoned gallery may also hold: the first half."""
+        return self.clean[: len(self.clean) // 2]
+
+    @property
+    def probes(self) -> tuple[Path, ...]:
+        """The clean photos that poisoned galleries are asked about: the other half."""
+        return self.clean[len(self.clean) // 2 :]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Attributes:
+    root: the folder.
+    people: in the order of their names.
+    distractors: one photo of each of many strangers.
+    unreadable: (photo, reason) of each that was left out.
+    """
+
+    root: Path
+    people: tuple[Person, ...]
+    distractors: tuple[Path, ...]
+    unreadable: tuple[tuple[Path, str], ...]
+
+
+def read_dataset(root: Path, *, people: int, cloaked: int, distractors: int, seed: int = 0) -> Dataset:
+    """Choose people, and their photos that are to be cloaked, from a folder.
+
+    Args:
+        root: see the top of this module.
+        people: how many; those with the most photos come first, equal ones by a seeded shuffle;
+            people with fewer than two photos never.
+        cloaked: how many photos of each are cloaked, at most half of what there is.
+        distractors: how many strangers at most.
+        seed: of the shuffle.
+
+    Raises:
+        UsageError: the folder is absent, or has fewer than two people with two photos.
+    """
+    if not root.is_dir():
+        raise UsageError(f"{root}: expected a folder with a folder of photos for each person, got none; pass --data")
+    home, folders = _people_folders(root)
+    strangers = next((path for path in (home / DISTRACTORS, root / DISTRACTORS) if path.is_dir()), None)
+    chosen: list[Person] = []
+    unreadable: list[tuple[Path, str]] = []
+    for folder in _most_photos_first(folders, cloaked, seed):
+        if len(chosen) == people:
+            break
+        readable, broken = _readable(_photos(folder))
+        unreadable += broken
+        if len(readable) >= FEWEST_PHOTOS:
+            count = min(cloaked, len(readable) // 2)
+            chosen.append(Person(folder.name, tuple(readable[:count]), tuple(readable[count:])))
+    if len(chosen) < 2:
+        raise UsageError(
+            f"{root}: expected at least two people with {FEWEST_PHOTOS} readable photos each, "
+            f"got {len(chosen)} among {len(folders)} folders; pass --data with a folder-per-person tree"
+        )
+    others, broken = _readable(_photos(strangers, deep=True)[:distractors]) if strangers else ([], [])
+    return Dataset(
+        root, tuple(sorted(chosen, key=lambda person: person.name)), tuple(others), tuple(unreadable + broken)
+    )
+
+
+def _people_folders(root: Path) -> tuple[Path, list[Path]]:
+    """The folder that holds the people's folders, and these."""
+    for nest in NESTS:
+        home = root / nest
+        if home.is_dir():
+            folders = sorted(path for path in home.iterdir() if path.is_dir() and path.name != DISTRACTORS)
+            serving = [path for path in folders if len(_photos(path)) >= FEWEST_PHOTOS]
+            if len(serving) >= 2:
+                return home, serving
+    return root, []
+
+
+def _most_photos_first(folders: Sequence[Path], cloaked: int, seed: int) -> list[Path]:
+    """People with enough photos for every scenario first, each kind in a seeded order."""
+    shuffled = list(folders)
+    random.Random(seed).shuffle(shuffled)
+    return sorted(shuffled, key=lambda folder: len(_photos(folder)) < 2 * cloaked)
+
+
+def _photos(folder: Path, *, deep: bool = False) -> list[Path]:
+    try:
+        found = list(folder.rglob("*") if deep else folder.iterdir())
+    except OSError:
+        return []
+    return sorted(path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+
+
+def _readable(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, str]]]:
+    readable, unreadable = [], []
+    for path in paths:
+        try:
+            read_photo(path)
+        except CloakError as error:
+            unreadable.append((path, str(error)))
+        else:
+            readable.append(path)
+    return readable, unreadable

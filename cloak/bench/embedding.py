@@ -1,0 +1,102 @@
+"""The tracker's half of a benchmark: photos, through conditions, to embeddings; each made once."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloak.bench.cloaking import content_hash
+from cloak.bench.conditions import find_condition
+from cloak.bench.evaluators import Evaluator
+from cloak.bench.measures import Faces, unit
+from cloak.bench.store import EmbeddingStore
+from cloak.errors import CloakError
+from cloak.photo import read_photo
+from cloak.types import Pixels
+
+Embedded = Mapping[str, NDArray[np.float32] | None]
+"""Evaluator -> embedding of length 1, None where its detector found no face."""
+
+
+@dataclass(frozen=True)
+class Gaze:
+    """Evaluators, and what they have seen so far."""
+
+    evaluators: Sequence[Evaluator]
+    store: EmbeddingStore
+
+    def embed(self, path: Path, conditions: Iterable[str]) -> dict[str, Embedded]:
+        """One photo under each condition.
+
+        Raises:
+            CloakError: the photo cannot be read.
+        """
+        content = content_hash(path)
+        result: dict[str, Embedded] = {}
+        pixels: Pixels | None = None
+        for condition in conditions:
+            kept = {e.name: self.store.get(content, condition, e.fingerprint) for e in self.evaluators}
+            missing = [evaluator for evaluator in self.evaluators if not kept[evaluator.name][0]]
+            if missing:
+                pixels = read_photo(path).pixels if pixels is None else pixels
+                seen = look(find_condition(condition).apply(pixels), missing)
+                self.store.put(content, condition, {e.fingerprint: seen[e.name] for e in missing})
+                kept |= {name: (True, embedding) for name, embedding in seen.items()}
+            result[condition] = {name: None if raw is None else unit(raw) for name, (_, raw) in kept.items()}
+        return result
+
+
+def look(pixels: Pixels, evaluators: Sequence[Evaluator]) -> dict[str, NDArray[np.float32] | None]:
+    """What each evaluator makes of a photo; a detector that several share runs once."""
+    located: dict[Callable[[Pixels], Any], Any] = {}
+    result: dict[str, NDArray[np.float32] | None] = {}
+    for evaluator in evaluators:
+        if evaluator.locate not in located:
+            located[evaluator.locate] = evaluator.locate(pixels)
+        place = located[evaluator.locate]
+        result[evaluator.name] = None if place is None else evaluator.embed(pixels, place)
+    return result
+
+
+@dataclass(frozen=True)
+class Album:
+    """Embeddings by photo and condition, and the photos that could not be read."""
+
+    embedded: dict[tuple[Path, str], Embedded]
+    failed: dict[Path, str]
+
+    def faces(self, evaluator: str, photos: Sequence[tuple[Path, str]], people: Sequence[int]) -> Faces:
+        """(path, condition) -> rows for the measures; photos that could not be embedded are left out."""
+        rows, kept = [], []
+        for place, person in zip(photos, people, strict=True):
+            if place in self.embedded:
+                rows.append(self.embedded[place][evaluator])
+                kept.append(person)
+        width = next((len(row) for seen in self.embedded.values() if (row := seen[evaluator]) is not None), 1)
+        blank = np.full(width, np.nan, dtype=np.float32)
+        matrix = np.stack([blank if row is None else row for row in rows]) if rows else np.zeros((0, width), np.float32)
+        return Faces(matrix, np.array(kept, dtype=np.int64))
+
+
+def embed_all(
+    wanted: Mapping[Path, Iterable[str]], gaze: Gaze, on_done: Callable[[int, int], None] = lambda done, total: None
+) -> Album:
+    """Embed photos, each under its conditions.
+
+    Args:
+        wanted: photo -> conditions.
+        gaze: evaluators and store.
+        on_done: called with the number of photos done, and of all.
+    """
+    album = Album({}, {})
+    for number, (path, conditions) in enumerate(wanted.items(), start=1):
+        try:
+            for condition, embedded in gaze.embed(path, conditions).items():
+                album.embedded[path, condition] = embedded
+        except CloakError as error:
+            album.failed[path] = str(error)
+        on_done(number, len(wanted))
+    return album

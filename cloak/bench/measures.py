@@ -1,0 +1,213 @@
+"""What a tracker achieves: verification, identification, classifiers. Pure functions of arrays.
+
+Faces are rows of a (n, d) array of embeddings of length 1; the row of a face that the
+evaluator's detector did not find is NaN, and takes no part in any measure but the detection rate.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+STRANGER = -1
+"""The person of every distractor; no two distractors are the same person."""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Embedded faces.
+
+    Attributes:
+        embeddings: (n, d), of length 1 or NaN.
+        people: (n,) number of the person, STRANGER for a distractor.
+    """
+
+    embeddings: NDArray[np.float32]
+    people: Ints
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """(n,) whether the detector found the face."""
+        return ~np.isnan(self.embeddings[:, 0])
+
+    def only_found(self) -> "Faces":
+        """Without the faces that were not found."""
+        return Faces(self.embeddings[self.found], self.people[self.found])
+
+    def joined(self, other: "Faces") -> "Faces":
+        """These faces, then the others."""
+        return Faces(np.concatenate([self.embeddings, other.embeddings]), np.concatenate([self.people, other.people]))
+
+    def detections(self) -> "Observations":
+        """1 for each face that the detector found, else 0."""
+        return Observations(self.found.astype(np.float64), self.people)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share or mean with its 95 % bootstrap interval over people; ``count`` observations."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Values to average, each of one person: (n,) and (n,)."""
+
+    values: Floats
+    people: Ints
+
+    def where(self, true: NDArray[np.bool_]) -> "Observations":
+        """1 where true, else 0, of the same people."""
+        return Observations(true.astype(np.float64), self.people)
+
+
+def unit(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+    """An embedding brought to length 1."""
+    return embedding / max(float(np.linalg.norm(embedding)), 1e-12)
+
+
+def impostor_scores(faces: Faces) -> Floats:
+    """Cosines of all pairs of different people, each pair once; unsorted."""
+    faces = faces.only_found()
+    people = np.where(faces.people == STRANGER, -2 - np.arange(len(faces.people)), faces.people)
+    rows, columns = np.triu_indices(len(people), 1)
+    different = people[rows] != people[columns]
+    scores: Floats = (faces.embeddings @ faces.embeddings.T)[rows[different], columns[different]].astype(np.float64)
+    return scores
+
+
+def threshold_at_far(impostors: Floats, far: float) -> float:
+    """The lowest threshold at or above which at most ``far`` of the impostor scores lie.
+
+    The same rule as the point of scikit-learn's ``roc_curve`` with the largest true-positive
+    rate at a false-positive rate of at most ``far``.
+    """
+    allowed = int(np.floor(far * len(impostors)))
+    first_refused = np.partition(impostors, len(impostors) - 1 - allowed)[len(impostors) - 1 - allowed]
+    return float(np.nextafter(first_refused, np.inf))
+
+
+def genuine_scores(probes: Faces, gallery: Faces) -> Observations:
+    """Cosines of all pairs of a probe and a gallery photo of its person."""
+    probes, gallery = probes.only_found(), gallery.only_found()
+    rows, columns = np.nonzero(probes.people[:, None] == gallery.people)
+    scores = (probes.embeddings[rows] * gallery.embeddings[columns]).sum(axis=1)
+    return Observations(scores.astype(np.float64), probes.people[rows])
+
+
+def identification_ranks(probes: Faces, gallery: Faces) -> Observations:
+    """For each probe, how many other people score above its own person; 0 is a hit at rank 1.
+
+    A person's score is that of the best gallery photo; every distractor is a person. Equal scores
+    count against the tracker. A person with no face in the gallery has no rank and is left out.
+    """
+    probes, gallery = probes.only_found(), gallery.only_found()
+    known = np.unique(gallery.people[gallery.people != STRANGER])
+    if not len(known):
+        return Observations(np.zeros(0), np.zeros(0, dtype=np.int64))
+    similarities = probes.embeddings @ gallery.embeddings.T  # (p, g)
+    ranks, people = [], []
+    best = np.stack([similarities[:, gallery.people == person].max(axis=1) for person in known], axis=1)  # (p, k)
+    strangers = similarities[:, gallery.people == STRANGER]  # (p, s)
+    for row, person in enumerate(probes.people):
+        if person not in known:
+            continue
+        own = best[row, known == person]
+        ranks.append(int((best[row, known != person] >= own).sum() + (strangers[row] >= own).sum()))
+        people.append(person)
+    return Observations(np.array(ranks, dtype=np.float64), np.array(people, dtype=np.int64))
+
+
+def linear_probe_hits(probes: Faces, gallery: Faces) -> Observations:
+    """Whether a logistic regression trained on the gallery names each probe's person; 1 or 0."""
+    from sklearn.linear_model import LogisticRegression
+
+    probes, gallery = probes.only_found(), gallery.only_found()
+    if len(np.unique(gallery.people)) < 2 or not len(probes.people):
+        return Observations(np.zeros(0), np.zeros(0, dtype=np.int64))
+    model = LogisticRegression(C=LINEAR_PROBE_C, max_iter=200)
+    model.fit(gallery.embeddings, gallery.people)
+    hits = model.predict(probes.embeddings) == probes.people
+    return Observations(hits.astype(np.float64), probes.people)
+
+
+LINEAR_PROBE_C = 10.0
+"""Inverse regularisation: on embeddings of length 1 scikit-learn's default of 1 hardly learns."""
+
+
+def adaptive_probe_hits(probes: Faces, gallery: Faces, others: Faces) -> Observations:
+    """The linear probe of a tracker that has also learned from cloaked photos of other people.
+
+    Two folds of people, by the parity of their number: while one fold is tested, the classifier
+    is trained on the gallery and on ``others``, cloaked and clean photos, of the other fold.
+    """
+    results = []
+    for fold in (0, 1):
+        tested, known = probes.people % 2 == fold, others.people % 2 != fold
+        trained = gallery.joined(Faces(others.embeddings[known], others.people[known]))
+        results.append(linear_probe_hits(Faces(probes.embeddings[tested], probes.people[tested]), trained))
+    return Observations(
+        np.concatenate([result.values for result in results]), np.concatenate([result.people for result in results])
+    )
+
+
+def estimate(observations: Observations, resamples: int = 1000, seed: int = 0) -> Estimate:
+    """Mean and 95 % interval of a bootstrap that draws people, with all their observations.
+
+    NaN where there is nothing to average.
+    """
+    count = len(observations.values)
+    if not count:
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    _, people = np.unique(observations.people, return_inverse=True)
+    sums = np.bincount(people, observations.values)
+    counts = np.bincount(people).astype(np.float64)
+    draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
+    low, high = np.quantile((draws @ sums) / (draws @ counts), [0.025, 0.975])
+    return Estimate(float(observations.values.mean()), float(low), float(high), count)
+
+
+def attack(
+    probes: Faces, gallery: Faces, distractors: Faces, thresholds: Mapping[float, float]
+) -> dict[str, Observations]:
+    """Everything that a tracker gets out of probes and a gallery, but for the adaptive probe.
+
+    Args:
+        probes: photos to put a name to.
+        gallery: photos with names.
+        distractors: further people in the gallery.
+        thresholds: false-accept rate -> threshold.
+    """
+    scores = genuine_scores(probes, gallery)
+    ranks = identification_ranks(probes, gallery.joined(distractors))
+    alone = identification_ranks(probes, gallery)
+    result = {f"tar@{far:g}": scores.where(scores.values >= t) for far, t in thresholds.items()}
+    result |= {f"psr@{far:g}": scores.where(scores.values < t) for far, t in thresholds.items()}
+    return result | {
+        "similarity": scores,
+        "rank1": ranks.where(ranks.values < 1),
+        "rank5": ranks.where(ranks.values < 5),
+        "nearest": alone.where(alone.values < 1),
+        "linear": linear_probe_hits(probes, gallery),
+    }
+
+
+def roc(genuine: Floats, impostors: Floats, rates: Sequence[float]) -> list[float]:
+    """True-accept rate at each false-accept rate; ``impostors`` in ascending order."""
+    ordered = impostors[::-1]
+    refused = ordered[np.minimum((np.array(rates) * len(ordered)).astype(int), len(ordered) - 1)]
+    return [float((genuine > score).mean()) for score in refused]
+
+
+def histogram(scores: Floats, bins: int = 60) -> list[float]:
+    """Share of the scores in each of ``bins`` equal parts of -1..1."""
+    counts, _ = np.histogram(scores.clip(-1.0, 1.0), bins=bins, range=(-1.0, 1.0))
+    return [float(count) for count in counts / max(len(scores), 1)]

@@ -1,0 +1,179 @@
+"""A protocol in TOML -> what is measured: whose photos, which cloaks, by whom, under what."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from cloak.bench.conditions import find_condition
+from cloak.errors import UsageError
+from cloak.methods import Method, find_method
+from cloak.recognizers import EMBEDDED
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloaks:
+    """Some methods at some budgets, and what they are put through.
+
+    Attributes:
+        methods: names of ``cloak.methods.METHODS``.
+        dssim: budgets of the face DSSIM; methods without a budget run once.
+        photos: how many of each person's photos are cloaked; 0: all that the protocol names.
+        conditions: names of ``cloak.bench.conditions.CONDITIONS``.
+    """
+
+    methods: tuple[str, ...]
+    dssim: tuple[float, ...] = (0.009,)
+    photos: int = 0
+    conditions: tuple[str, ...] = ("saved",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Everything that decides a result, but the code.
+
+    Attributes:
+        name: in the results.
+        folder: where the protocol lies; its relative paths start there.
+        data: the folder of photos.
+        people: how many people are cloaked.
+        cloaked: how many photos of each.
+        distractors: how many strangers join the gallery.
+        evaluators: references, see ``cloak.bench.evaluators``.
+        surrogates: recognisers that the cloaks are made against.
+        cloaks: what is measured.
+        fars: false-accept rates.
+        resamples: of the bootstrap.
+        seed: of everything that is drawn.
+        contact_sheet: photos, or folders of photos, that the page shows cloaked by every method;
+            empty: the first photos of the data.
+    """
+
+    name: str
+    folder: Path
+    data: str = ""
+    people: int = 50
+    cloaked: int = 4
+    distractors: int = 2000
+    evaluators: tuple[str, ...]
+    surrogates: tuple[str, ...] = EMBEDDED
+    cloaks: tuple[Cloaks, ...]
+    fars: tuple[float, ...] = (1e-2, 1e-3)
+    resamples: int = 1000
+    seed: int = 0
+    contact_sheet: tuple[str, ...] = ()
+
+    @property
+    def photos_each(self) -> int:
+        """The most photos that any entry cloaks of one person."""
+        return max((cloaks.photos or self.cloaked) for cloaks in self.cloaks)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cloak to measure.
+
+    Attributes:
+        method: with its budget filled in.
+        photos: how many of each person's photos.
+        conditions: condition -> on how many of each person's photos.
+    """
+
+    method: Method
+    photos: int
+    conditions: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Method and budget."""
+        return self.method.title
+
+
+def read_protocol(path: Path) -> Protocol:
+    """Read a protocol.
+
+    Raises:
+        UsageError: no such file, not TOML, or something in it that is unknown or wrong.
+    """
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: expected a protocol, got {error.strerror}; there are some in benchmarks/") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: expected TOML, got: {error}") from None
+    try:
+        given["cloaks"] = tuple(_build(Cloaks, item) for item in given.get("cloaks", ()))
+        protocol: Protocol = _build(Protocol, {"name": path.stem, **given, "folder": path.resolve().parent})
+        _check(protocol)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    return protocol
+
+
+def _build(kind: type[Any], given: Mapping[str, Any]) -> Any:
+    """A dataclass from a table of TOML; lists become tuples."""
+    known = [item.name for item in fields(kind)]
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        raise ValueError(f"expected keys among {', '.join(known)}; got {', '.join(unknown)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
+def _check(protocol: Protocol) -> None:
+    for name in ("people", "cloaked", "distractors", "resamples", "seed"):
+        value = getattr(protocol, name)
+        if not isinstance(value, int) or value < (0 if name in ("distractors", "seed") else 1):
+            raise ValueError(f"expected {name} as a whole number, got {value!r}")
+    if not protocol.cloaks or not protocol.evaluators:
+        raise ValueError("expected at least one [[cloaks]] table and one evaluator, got none")
+    if not all(isinstance(far, float) and 0.0 < far < 1.0 for far in protocol.fars):
+        raise ValueError(f"expected fars between 0 and 1, got {protocol.fars}")
+    for entry in entries_of(protocol):
+        for condition in entry.conditions:
+            find_condition(condition)
+
+
+def select_methods(protocol: Protocol, names: Sequence[str]) -> Protocol:
+    """The protocol with only these methods; one that it does not have is added at its first budgets.
+
+    Raises:
+        UsageError: an unknown method.
+    """
+    first = protocol.cloaks[0]
+    chosen = [replace(cloaks, methods=tuple(n for n in cloaks.methods if n in names)) for cloaks in protocol.cloaks]
+    present = {name for cloaks in chosen for name in cloaks.methods}
+    added = tuple(name for name in names if name not in present)
+    if added:
+        chosen.append(replace(first, methods=added))
+    selected = replace(protocol, cloaks=tuple(cloaks for cloaks in chosen if cloaks.methods))
+    entries_of(selected)
+    return selected
+
+
+def entries_of(protocol: Protocol) -> tuple[Entry, ...]:
+    """The cloaks of a protocol, each once, with all that any table asks of it.
+
+    Raises:
+        UsageError: an unknown method or a budget that makes no sense.
+    """
+    merged: dict[str, Entry] = {}
+    for cloaks in protocol.cloaks:
+        photos = min(cloaks.photos or protocol.cloaked, protocol.cloaked)
+        for name in cloaks.methods:
+            for dssim in cloaks.dssim:
+                entry = Entry(find_method(name, dssim), photos, dict.fromkeys(cloaks.conditions, photos))
+                old = merged.get(entry.name, entry)
+                conditions = {
+                    condition: max(old.conditions.get(condition, 0), entry.conditions.get(condition, 0))
+                    for condition in (*old.conditions, *entry.conditions)
+                }
+                merged[entry.name] = Entry(entry.method, max(old.photos, photos), conditions)
+    return tuple(merged.values())

@@ -1,0 +1,231 @@
+"""Embeddings -> what a tracker achieves against each entry, condition, evaluator and scenario."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cloak.bench.datasets import Dataset
+from cloak.bench.embedding import Album
+from cloak.bench.measures import (
+    STRANGER,
+    Faces,
+    Floats,
+    Observations,
+    adaptive_probe_hits,
+    attack,
+    estimate,
+    genuine_scores,
+    histogram,
+    impostor_scores,
+    roc,
+    threshold_at_far,
+)
+from cloak.bench.protocol import Entry, Protocol
+from cloak.bench.scenarios import SCENARIOS, Item
+
+ROC_RATES = np.logspace(-4, 0, 41)
+"""False-accept rates at which ROC curves are kept."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the clean photos say, and what every entry is judged by.
+
+    Attributes:
+        evaluators: for the results: name, thresholds, clean rates.
+        impostors: evaluator -> sorted cosines of all pairs of different people.
+        strangers: evaluator -> the distractors.
+    """
+
+    dataset: Dataset
+    clean: Album
+    protocol: Protocol
+    evaluators: list[dict[str, Any]]
+    impostors: Mapping[str, Floats]
+    strangers: Mapping[str, Faces]
+    thresholds: Mapping[str, Mapping[float, float]]
+    roc_rates: Floats
+
+    @classmethod
+    def of(cls, dataset: Dataset, clean: Album, evaluators: Sequence[str], protocol: Protocol) -> "Score":
+        """Find the thresholds on all pairs of clean photos of different people, strangers included."""
+        photos = [
+            (path, number) for number, person in enumerate(dataset.people) for path in (*person.cloaked, *person.clean)
+        ]
+        impostors, strangers, thresholds, described = {}, {}, {}, []
+        for name in evaluators:
+            own = clean.faces(name, [(path, "saved") for path, _ in photos], [number for _, number in photos])
+            unknown = [(path, "saved") for path in dataset.distractors]
+            other = clean.faces(name, unknown, [STRANGER] * len(unknown))
+            everyone = own.joined(other)
+            impostors[name], strangers[name] = np.sort(impostor_scores(everyone)), other
+            thresholds[name] = {far: threshold_at_far(impostors[name], far) for far in protocol.fars}
+            genuine = _pairs_within(own)
+            described.append(
+                {
+                    "name": name,
+                    "thresholds": {f"{far:g}": value for far, value in thresholds[name].items()},
+                    "clean_tar": {
+                        f"{far:g}": _estimate(genuine.where(genuine.values >= t), protocol)
+                        for far, t in thresholds[name].items()
+                    },
+                    "genuine_pairs": len(genuine.values),
+                    "impostor_pairs": len(impostors[name]),
+                    "detected": float(everyone.found.mean()),
+                    "histogram_genuine": histogram(genuine.values),
+                    "histogram_impostor": histogram(impostors[name]),
+                    "roc": roc(genuine.values, impostors[name], list(ROC_RATES)),
+                }
+            )
+        return cls(dataset, clean, protocol, described, impostors, strangers, thresholds, ROC_RATES)
+
+    def sanity(self) -> list[dict[str, Any]]:
+        """What the measures say of probes whose answer is known, per evaluator.
+
+        identical: the gallery's own photos are asked about. strangers: photos of the next person
+        are passed off as this one's. original: the uncloaked photos, clean gallery.
+        """
+        rows = []
+        people = self.dataset.people
+        for name in self.thresholds:
+            gallery = self._faces(name, [(p, n) for n, person in enumerate(people) for p in person.clean])
+            moved = [(p, (n + 1) % len(people)) for n, person in enumerate(people) for p in person.cloaked]
+            own = [(p, n) for n, person in enumerate(people) for p in person.cloaked]
+            same = _same_photos(gallery)
+            rows.append(
+                {
+                    "evaluator": name,
+                    "identical": self._estimates(attack(same, same, self.strangers[name], self.thresholds[name])),
+                    "strangers": self._against(name, self._faces(name, moved), gallery),
+                    "original": self._against(name, self._faces(name, own), gallery),
+                }
+            )
+        return rows
+
+    def _against(self, name: str, probes: Faces, gallery: Faces) -> dict[str, Any]:
+        return self._estimates(attack(probes, gallery, self.strangers[name], self.thresholds[name]))
+
+    def _faces(self, name: str, photos: Sequence[tuple[Path, int]]) -> Faces:
+        return self.clean.faces(name, [(path, "saved") for path, _ in photos], [number for _, number in photos])
+
+    def _estimates(self, observed: Mapping[str, Observations]) -> dict[str, Any]:
+        return {measure: _estimate(values, self.protocol) for measure, values in observed.items()}
+
+
+def score(judge: Score, entry: Entry, files: Mapping[Path, Path], album: Album) -> dict[str, Any]:
+    """Judge one entry.
+
+    Args:
+        judge: thresholds, clean photos.
+        entry: what was cloaked.
+        files: photo -> cloaked file; photos that could not be cloaked are absent.
+        album: the embedded files.
+
+    Returns:
+        ``records``, one for each condition, evaluator and scenario, and ``curves``.
+    """
+    records, curves = [], []
+    for condition, photos in entry.conditions.items():
+        for evaluator in judge.thresholds:
+            view = _View(judge, files, album, condition, evaluator, photos)
+            for scenario in SCENARIOS:
+                record = view.record(scenario)
+                if record:
+                    records.append({"condition": condition, "evaluator": evaluator, "scenario": scenario, **record})
+            if condition == "saved":
+                curves.append({"evaluator": evaluator, **view.curves()})
+    return {"records": records, "curves": curves}
+
+
+@dataclass(frozen=True)
+class _View:
+    """One entry under one condition, through one evaluator."""
+
+    judge: Score
+    files: Mapping[Path, Path]
+    album: Album
+    condition: str
+    evaluator: str
+    photos: int
+
+    def sides(self, scenario: str) -> tuple[list[tuple[Item, int]], list[tuple[Item, int]]]:
+        """Probes and gallery of all people, each with the number of its person."""
+        probes, gallery = [], []
+        for number, person in enumerate(self.judge.dataset.people):
+            cloaked = [path for path in person.cloaked[: self.photos] if path in self.files]
+            sides = SCENARIOS[scenario](person, cloaked)
+            if sides.probes and sides.gallery:
+                probes += [(item, number) for item in sides.probes]
+                gallery += [(item, number) for item in sides.gallery]
+        return probes, gallery
+
+    def faces(self, items: Sequence[tuple[Item, int]], *, cloaked: bool) -> Faces:
+        """The rows of items; published photos as cloaked files, or as their originals."""
+        people = [number for _, number in items]
+        if cloaked and any(item.published for item, _ in items):
+            mixed = Album({**self.judge.clean.embedded, **self.album.embedded}, {})
+            return mixed.faces(self.evaluator, [(self._file(item), self._condition(item)) for item, _ in items], people)
+        photos = [(item.path, self._condition(item)) for item, _ in items]
+        return self.judge.clean.faces(self.evaluator, photos, people)
+
+    def _file(self, item: Item) -> Path:
+        return self.files[item.path] if item.published else item.path
+
+    def _condition(self, item: Item) -> str:
+        return self.condition if item.published else "saved"
+
+    def record(self, scenario: str) -> dict[str, Any]:
+        """The measures with the cloak and, beside them, without; empty where photos are too few."""
+        probes, gallery = self.sides(scenario)
+        if not probes:
+            return {}
+        others = self.others()
+        result = {}
+        for name, cloaked in (("measures", True), ("clean", False)):
+            asked, named = self.faces(probes, cloaked=cloaked), self.faces(gallery, cloaked=cloaked)
+            observed = attack(asked, named, self.judge.strangers[self.evaluator], self.judge.thresholds[self.evaluator])
+            if cloaked and self.condition == "saved":
+                observed["adaptive"] = adaptive_probe_hits(asked, named, others)
+            published = self.faces([pair for pair in probes + gallery if pair[0].published], cloaked=cloaked)
+            observed["detected"] = published.detections()
+            result[name] = {measure: _estimate(values, self.judge.protocol) for measure, values in observed.items()}
+        return result
+
+    def others(self) -> Faces:
+        """What an adaptive tracker has of other people: the cloaked photos and their originals."""
+        items = [
+            (Item(path, True), number)
+            for number, person in enumerate(self.judge.dataset.people)
+            for path in person.cloaked[: self.photos]
+            if path in self.files
+        ]
+        return self.faces(items, cloaked=True).joined(self.faces(items, cloaked=False))
+
+    def curves(self) -> dict[str, Any]:
+        """Scores of cloaked photos against clean ones: histogram and ROC."""
+        probes, gallery = self.sides("evasion")
+        scores = genuine_scores(self.faces(probes, cloaked=True), self.faces(gallery, cloaked=True)).values
+        impostors = self.judge.impostors[self.evaluator]
+        return {"histogram": histogram(scores), "roc": roc(scores, impostors, list(ROC_RATES))}
+
+
+def _pairs_within(faces: Faces) -> Observations:
+    """Cosines of all pairs of photos of one person, each pair once."""
+    faces = faces.only_found()
+    rows, columns = np.triu_indices(len(faces.people), 1)
+    same = faces.people[rows] == faces.people[columns]
+    scores = (faces.embeddings[rows[same]] * faces.embeddings[columns[same]]).sum(axis=1)
+    return Observations(scores.astype(np.float64), faces.people[rows[same]])
+
+
+def _same_photos(faces: Faces) -> Faces:
+    """Every photo as a person of its own, so that it is compared with nothing but itself."""
+    return Faces(faces.embeddings, np.arange(len(faces.people)))
+
+
+def _estimate(observations: Observations, protocol: Protocol) -> dict[str, Any]:
+    values = asdict(estimate(observations, protocol.resamples, protocol.seed))
+    return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in values.items()}

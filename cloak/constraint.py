@@ -1,0 +1,97 @@
+"""The budget of a batch of patches: what a perturbation may be, and what it costs.
+
+To second order, the DSSIM of a small change d is a weighted sum of squares, sum d^2 / (2 w) with
+w = 2 variance + C2 at each pixel: change costs little where the photo is textured and much where
+it is smooth. In that metric the steepest step is w * gradient, and the budget is a ball.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from cloak.methods import Method
+from cloak.patches import PatchBatch
+from cloak.visibility import (
+    C2,
+    Regions,
+    dssim_map,
+    face_mean,
+    local_statistics,
+    regions_of,
+    spread_windows,
+    window_means,
+)
+
+WINDOW_STRIDE = 4
+"""The loop looks for the peak at every so many pixels; ``calibrate`` looks at all."""
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """The budget of a batch, on its patches.
+
+    Attributes:
+        texture: (n, 1, side, side) w = 2 variance + C2 of the clean patch, mean over colours.
+        chroma: (n, 1, 1, 1) bound of the colour, 0 for photos that have none.
+    """
+
+    method: Method
+    batch: PatchBatch
+    regions: Regions
+    statistics: tuple[Tensor, Tensor]
+    texture: Tensor
+    chroma: Tensor
+
+    @classmethod
+    def of(cls, batch: PatchBatch, method: Method) -> "Constraint":
+        statistics = local_statistics(batch.pixels)
+        texture = 2.0 * statistics[1].mean(dim=1, keepdim=True).clamp_min(0.0) + C2
+        size = (batch.pixels.shape[2], batch.pixels.shape[3])
+        regions = regions_of(batch.boxes, size, batch.pixels.device, stride=WINDOW_STRIDE)
+        chroma = method.chroma * (~batch.grey).float()
+        return cls(method, batch, regions, statistics, texture, chroma)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The steepest step in the metric of the budget, as long as the budget's radius."""
+        step = gradient * self.batch.masks**2 * self.texture
+        step = torch.where(self.chroma > 0.0, step, step.mean(dim=1, keepdim=True))
+        cost = face_mean((step**2 / (2.0 * self.texture)).mean(dim=1), self.regions)
+        length = (self.method.dssim / cost.clamp_min(1e-30)).sqrt()
+        return step * length.view(-1, 1, 1, 1)
+
+    def project(self, delta: Tensor) -> Tensor:
+        """Back into the budget: colour, L-inf, pixel range, peak DSSIM (locally), face DSSIM."""
+        clean = self.batch.pixels
+        neutral = delta.mean(dim=1, keepdim=True)
+        delta = neutral + (delta - neutral).clamp(-self.chroma, self.chroma)
+        bound = self.method.linf * self.batch.masks
+        delta = (clean + delta.clamp(-bound, bound)).clamp(0.0, 1.0) - clean
+        return self._within_dssim(delta) if self.method.projected else delta
+
+    def _within_dssim(self, delta: Tensor) -> Tensor:
+        clean = self.batch.pixels
+        maps = dssim_map(clean, clean + delta, self.statistics)
+        peaks = spread_windows((window_means(maps, self.regions) / self.method.peak_dssim).clamp_min(1.0), self.regions)
+        local = peaks.clamp_min(1.0).rsqrt()  # (n, side, side)
+        face = face_mean(maps * local**2, self.regions)
+        whole = (self.method.dssim / face.clamp_min(1e-30)).sqrt().clamp_max(1.0)
+        return delta * local[:, None] * whole.view(-1, 1, 1, 1)
+
+    def penalty(self, seen: Tensor) -> Tensor:
+        """What the method charges for the DSSIM of patches, summed over the faces."""
+        if not self.method.penalty:
+            return torch.zeros((), device=seen.device)
+        dssim = face_mean(dssim_map(self.batch.pixels, seen, self.statistics), self.regions)
+        return self.method.penalty * PENALTIES[self.method.penalised](dssim, self.method.dssim).sum()
+
+
+PENALTIES: Mapping[str, Callable[[Tensor, float], Tensor]] = MappingProxyType(
+    {
+        "excess": lambda dssim, budget: (dssim - budget).clamp_min(0.0) ** 2,
+        "whole": lambda dssim, budget: dssim,
+    }
+)
+"""What is charged for a DSSIM (n,), given the budget."""

@@ -1,0 +1,69 @@
+"""A recogniser looking at a batch of patches, each aligned for it, through random views."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cloak.align import Matrix, compose, fit_similarity, invert, warp
+from cloak.methods import Method
+from cloak.objectives import identity
+from cloak.patches import PatchBatch
+from cloak.recognizers.base import Recognizer
+from cloak.views import JITTER_NUMBERS, MIRRORED, NO_JITTER, Degradation, degrade, jitter_matrices
+
+
+@dataclass(frozen=True)
+class Eye:
+    """A recogniser and how each patch of a batch is aligned for it.
+
+    Attributes:
+        alignments: (n, 2, 3) float64, from crop to patch pixels.
+        oversampling: samples per crop pixel and axis; the same for every patch of the project,
+            so that no face's result depends on its batch.
+    """
+
+    recognizer: Recognizer
+    method: Method
+    alignments: Matrix
+    oversampling: int
+
+    @classmethod
+    def of(cls, batch: PatchBatch, recognizer: Recognizer, method: Method) -> "Eye":
+        template = np.array(recognizer.spec.template)
+        alignments = np.stack([invert(fit_similarity(points, template)) for points in batch.landmarks])
+        # MTCNN's boxes are about 2.9 times as high as the eyes are apart.
+        eyes_in_patch = method.patch_face / 2.9
+        eyes_in_crop = float(np.linalg.norm(template[1] - template[0]))
+        oversampling = max(1, math.ceil(eyes_in_patch / eyes_in_crop - 0.25))
+        return cls(recognizer, method, alignments, oversampling)
+
+    def embed(self, patches: Tensor, jitters: Tensor, degradation: Degradation | None = None) -> Tensor:
+        """See each patch through its views; (n, 3, s, s), (n, v, JITTER_NUMBERS) -> (n, v, d)."""
+        faces, count = jitters.shape[:2]
+        size = self.recognizer.spec.size
+        jitter = jitter_matrices(jitters.reshape(faces * count, JITTER_NUMBERS), self.method.views, size).numpy()
+        alignments = self.alignments.repeat(count, axis=0)
+        matrices = torch.from_numpy(compose(alignments, jitter)).to(patches.device)
+        crops = warp(patches.repeat_interleave(count, dim=0), matrices, size, self.oversampling)
+        if degradation is not None:
+            crops = degrade(crops, degradation)
+        embeddings: Tensor = self.recognizer(crops)
+        return embeddings.view(faces, count, -1)
+
+    def identity(self, batch: PatchBatch, jitters: Tensor) -> Tensor:
+        """The own identity of clean patches; (n, d).
+
+        Args:
+            batch: n patches.
+            jitters: (views, n, JITTER_NUMBERS) of the views that join the plain face and its
+                mirror image; with none of them, the plain face alone.
+        """
+        plain = torch.tensor(NO_JITTER).repeat(len(batch.boxes), 1)
+        mirrored = torch.tensor([NO_JITTER if cut_off else MIRRORED for cut_off in batch.cut_off])
+        views = torch.cat([torch.stack([plain, mirrored]), jitters]) if len(jitters) else plain[None]
+        # one view at a time: as many crops at once as there are faces
+        embeddings = [self.embed(batch.pixels, view[:, None]) for view in views]
+        return identity(torch.cat(embeddings, dim=1))
