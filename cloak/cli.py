@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from cloak import CloakError, PhotoReport, UsageError, __version__
 
@@ -40,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cloak: {error}", file=sys.stderr)
         return NOT_PROTECTED
     except KeyboardInterrupt:
-        print("cloak: interrupted; finished photos are saved, run again for the others", file=sys.stderr)
+        print(f"cloak: interrupted; {options.interrupted}", file=sys.stderr)
         return INTERRUPTED
     return code
 
@@ -83,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "--picture", type=Path, metavar="FILE.png", help="draw each photo's largest face before, after, difference"
     )
     protect.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    protect.set_defaults(run=_protect)
+    protect.set_defaults(run=_protect, interrupted="finished photos are saved, run again for the others")
 
     compare = commands.add_parser(
         "compare", help="compare the faces of two photos", description="Compare the faces of two photos."
@@ -94,7 +102,33 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: auto)"
     )
-    compare.set_defaults(run=_compare)
+    compare.set_defaults(run=_compare, interrupted="nothing was written")
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure how far cloaks reduce identity match",
+        description="Run a benchmark protocol: cloak, attack, measure; results as JSON, Markdown, plots and a page.",
+        epilog="A run that was cut short goes on with --resume; nothing finished is computed again.",
+    )
+    bench.add_argument("protocol", type=Path, metavar="PROTOCOL.toml", help="what to measure; see benchmarks/protocols")
+    bench.add_argument(
+        "--data", type=Path, metavar="DIR", help="a folder of photos for each person (default: the protocol's)"
+    )
+    bench.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: bench/PROTOCOL)")
+    bench.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these methods")
+    bench.add_argument(
+        "--evaluators",
+        nargs="+",
+        default=[],
+        metavar="EVALUATOR",
+        help="instead of the protocol's: dlib, dlib-cpp, SPEC.toml, module:function, insightface:DIR",
+    )
+    bench.add_argument("--resume", action="store_true", help="finish an earlier run in the same folder")
+    bench.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: auto)"
+    )
+    bench.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    bench.set_defaults(run=_bench, interrupted="what is finished is kept, go on with --resume")
     return parser
 
 
@@ -179,6 +213,25 @@ def _compare(options: argparse.Namespace) -> int:
         "At or above its threshold, a recogniser takes two faces for one person. The thresholds let about\n"
         "one in a hundred pairs of different people pass (FAR 1e-2). Of several faces, the most similar counts."
     )
+    return PROTECTED
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from cloak.bench.command import run_command
+
+    console = Console(stderr=True, quiet=options.quiet)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        written = run_command(options, tell)
+    if not options.quiet:
+        print("\n".join(str(path) for path in written))
     return PROTECTED
 
 

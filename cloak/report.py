@@ -86,20 +86,29 @@ def _row(report: PhotoReport) -> Image.Image:
     assert report.source is not None
     assert report.output is not None
     face = report.faces[0].face
-    before, after = (_around(read_photo(path).pixels, face) for path in (report.source, report.output))
-    difference = 128 + GAIN * (after.astype(np.int16) - before)
-    tiles = (before, after, difference.clip(0, 255).astype(np.uint8))
+    before, after = (around(read_photo(path).pixels, face) for path in (report.source, report.output))
     row = Image.new("RGB", (3 * TILE, TILE), "white")
-    for column, tile in enumerate(tiles):
-        image = Image.fromarray(tile)
-        image.thumbnail((TILE, TILE))
-        scale = TILE / max(image.size)
-        row.paste(image.resize((round(image.width * scale), round(image.height * scale))), (column * TILE, 0))
+    for column, tile in enumerate((before, after, amplified_difference(before, after))):
+        row.paste(fitted(tile, TILE), (column * TILE, 0))
     return row
 
 
-def _around(pixels: Pixels, face: Face) -> Pixels:
+def around(pixels: Pixels, face: Face) -> Pixels:
     """The face with half its size of surroundings."""
     margin = max(face.width, face.height) / 4
     left, top = (max(0, round(v - margin)) for v in face.box[:2])
     return pixels[top : round(face.box[3] + margin), left : round(face.box[2] + margin)]
+
+
+def amplified_difference(before: Pixels, after: Pixels) -> Pixels:
+    """GAIN times the change, around a middle grey; two pictures of one size."""
+    difference = 128 + GAIN * (after.astype(np.int16) - before)
+    return difference.clip(0, 255).astype(np.uint8)
+
+
+def fitted(pixels: Pixels, side: int) -> Image.Image:
+    """A picture whose longer side is ``side``."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side))
+    scale = side / max(image.size)
+    return image.resize((round(image.width * scale), round(image.height * scale)))

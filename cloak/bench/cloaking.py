@@ -97,7 +97,8 @@ class Workshop:
             try:
                 prepared[index] = prepare(read_photo(photo), str(photo), detector, method, self.seed)
             except CloakError as error:
-                records[index]["error"] = str(error)
+                name = f"{photo.parent.name}/{photo.name}"
+                records[index]["error"] = str(error).replace(str(photo), name)
         started = time.perf_counter()
         patches = [patch for item in prepared.values() for patch in item.patches]
         deltas = iter(self._perturb(patches, recognizers, method) if method.saved else ())

@@ -146,17 +146,45 @@ LINEAR_PROBE_C = 10.0
 def adaptive_probe_hits(probes: Faces, gallery: Faces, others: Faces) -> Observations:
     """The linear probe of a tracker that has also learned from cloaked photos of other people.
 
-    Two folds of people, by the parity of their number: while one fold is tested, the classifier
-    is trained on the gallery and on ``others``, cloaked and clean photos, of the other fold.
+    From ``others``, cloaked and clean photos with names, the tracker learns along which directions
+    photos of one person differ, cloaks included, and shrinks these before training the probe
+    (within-class whitening, the first half of linear discriminant analysis). Two folds of people,
+    by the parity of their number: nobody's own cloaked photos were learned from.
     """
     results = []
     for fold in (0, 1):
         tested, known = probes.people % 2 == fold, others.people % 2 != fold
-        trained = gallery.joined(Faces(others.embeddings[known], others.people[known]))
-        results.append(linear_probe_hits(Faces(probes.embeddings[tested], probes.people[tested]), trained))
+        whitening = within_person_whitening(Faces(others.embeddings[known], others.people[known]))
+        asked = Faces(probes.embeddings[tested], probes.people[tested])
+        results.append(linear_probe_hits(transformed(asked, whitening), transformed(gallery, whitening)))
     return Observations(
         np.concatenate([result.values for result in results]), np.concatenate([result.people for result in results])
     )
+
+
+def within_person_whitening(faces: Faces) -> NDArray[np.float32]:
+    """(d, d) matrix after which photos of one person differ alike in all directions.
+
+    The covariance is shrunk (Ledoit and Wolf, 2004), since there are fewer photos than it has numbers.
+    """
+    from sklearn.covariance import LedoitWolf
+
+    faces = faces.only_found()
+    people, rows = np.unique(faces.people, return_inverse=True)
+    if len(people) == len(faces.people):
+        return np.eye(faces.embeddings.shape[1], dtype=np.float32)
+    sums = np.zeros((len(people), faces.embeddings.shape[1]))
+    np.add.at(sums, rows, faces.embeddings)
+    residuals = faces.embeddings - (sums / np.bincount(rows)[:, None])[rows]
+    values, vectors = np.linalg.eigh(LedoitWolf(assume_centered=True).fit(residuals).covariance_)
+    matrix: NDArray[np.float32] = ((vectors / np.sqrt(values.clip(1e-12))) @ vectors.T).astype(np.float32)
+    return matrix
+
+
+def transformed(faces: Faces, matrix: NDArray[np.float32]) -> Faces:
+    """Embeddings through a linear map, brought to length 1 again."""
+    moved = faces.embeddings @ matrix.T
+    return Faces(moved / np.linalg.norm(moved, axis=1, keepdims=True).clip(1e-12), faces.people)
 
 
 def estimate(observations: Observations, resamples: int = 1000, seed: int = 0) -> Estimate:
@@ -201,13 +229,15 @@ def attack(
 
 
 def roc(genuine: Floats, impostors: Floats, rates: Sequence[float]) -> list[float]:
-    """True-accept rate at each false-accept rate; ``impostors`` in ascending order."""
+    """True-accept rate at each false-accept rate; ``impostors`` in ascending order. Empty without pairs."""
+    if not len(genuine):
+        return []
     ordered = impostors[::-1]
     refused = ordered[np.minimum((np.array(rates) * len(ordered)).astype(int), len(ordered) - 1)]
     return [float((genuine > score).mean()) for score in refused]
 
 
-def histogram(scores: Floats, bins: int = 60) -> list[float]:
+def histogram(scores: Floats, bins: int = 200) -> list[float]:
     """Share of the scores in each of ``bins`` equal parts of -1..1."""
     counts, _ = np.histogram(scores.clip(-1.0, 1.0), bins=bins, range=(-1.0, 1.0))
     return [float(count) for count in counts / max(len(scores), 1)]

@@ -20,8 +20,8 @@ from cloak.bench.embedding import Album, Gaze, embed_all
 from cloak.bench.evaluators import load_evaluator
 from cloak.bench.lpips import find_lpips
 from cloak.bench.protocol import Entry, Protocol, entries_of
-from cloak.bench.scenarios import SCENARIOS
 from cloak.bench.scoring import Score, score
+from cloak.bench.showcase import Shown, photos_to_show, show
 from cloak.bench.store import EmbeddingStore, Journal, cache_folder
 from cloak.errors import UsageError
 
@@ -39,7 +39,7 @@ def run_protocol(
     resume: bool = False,
     device: torch.device | str = "cpu",
     tell: Tell = lambda step, done, total: None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[Shown]]:
     """Run a protocol.
 
     Args:
@@ -51,7 +51,8 @@ def run_protocol(
         tell: called as the work goes on.
 
     Returns:
-        The results, see benchmarks/README.md; plain values only, ready for JSON.
+        The results, see benchmarks/README.md, plain values only, ready for JSON; and the photos for
+        the contact sheet.
 
     Raises:
         UsageError: ``out`` holds an earlier run; or the data, an evaluator or a method cannot serve.
@@ -71,7 +72,10 @@ def run_protocol(
     gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
     workshop = Workshop(out, protocol.surrogates, torch.device(device), protocol.seed, find_lpips())
     entries = entries_of(protocol)
-    made = _cloak_all(workshop, entries, dataset, Journal(out / JOURNAL), tell)
+    journal = Journal(out / JOURNAL)
+    to_show = photos_to_show(protocol, dataset)
+    made = _cloak_all(workshop, entries, dataset, journal, tell)
+    shown = show(workshop, entries, to_show, journal, tell)
     clean = _embed_clean(gaze, dataset, entries, tell)
     judge = Score.of(dataset, clean, [evaluator.name for evaluator in evaluators], protocol)
     results = []
@@ -81,7 +85,7 @@ def run_protocol(
         files = {Path(record["source"]): out / record["output"] for record in made[entry.name] if not record["error"]}
         results.append(score(judge, entry, files, album))
     tell("measuring", len(entries), len(entries))
-    return {
+    document = {
         "schema": 1,
         "protocol": asdict(protocol) | {"folder": "", "data": data.name},
         "provenance": provenance(device) | {"seconds": time.perf_counter() - started},
@@ -93,6 +97,7 @@ def run_protocol(
             {**describe(entry, made[entry.name]), **result} for entry, result in zip(entries, results, strict=True)
         ],
     }
+    return document, shown
 
 
 JOURNAL = "journal.sqlite"
@@ -168,13 +173,13 @@ def describe(entry: Entry, records: Sequence[Mapping[str, Any]]) -> dict[str, An
 
 def _described(dataset: Dataset, clean: Album) -> dict[str, Any]:
     unreadable = [*dataset.unreadable, *clean.failed.items()]
-    for path, reason in unreadable:
-        logging.getLogger(__name__).warning("%s was left out: %s", path, reason)
+    for _, reason in unreadable:
+        logging.getLogger(__name__).warning("left out: %s", reason)
     return {
         "people": [person.name for person in dataset.people],
         "photos": sum(len(person.cloaked) + len(person.clean) for person in dataset.people),
         "distractors": len(dataset.distractors),
-        "unreadable": [f"{path.name}: {reason}" for path, reason in unreadable],
+        "unreadable": [reason.replace(str(path), f"{path.parent.name}/{path.name}") for path, reason in unreadable],
     }
 
 
@@ -203,6 +208,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return ""
-
-
-__all__ = ["SCENARIOS", "describe", "provenance", "run_protocol"]

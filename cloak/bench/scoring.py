@@ -127,15 +127,17 @@ def score(judge: Score, entry: Entry, files: Mapping[Path, Path], album: Album) 
     Returns:
         ``records``, one for each condition, evaluator and scenario, and ``curves``.
     """
+    saved = entry.conditions.get("saved", 0)
+    # the saved file once more on the photos that other conditions saw, so that one can compare
+    fewer = sorted({photos for photos in entry.conditions.values() if photos < saved})
     records, curves = [], []
-    for condition, photos in entry.conditions.items():
+    for condition, photos in (*entry.conditions.items(), *(("saved", photos) for photos in fewer)):
         for evaluator in judge.thresholds:
             view = _View(judge, files, album, condition, evaluator, photos)
-            for scenario in SCENARIOS:
-                record = view.record(scenario)
-                if record:
-                    records.append({"condition": condition, "evaluator": evaluator, "scenario": scenario, **record})
-            if condition == "saved":
+            place = {"condition": condition, "evaluator": evaluator, "photos": photos}
+            found = {scenario: view.record(scenario) for scenario in SCENARIOS}
+            records += [{**place, "scenario": scenario, **record} for scenario, record in found.items() if record]
+            if condition == "saved" and photos == saved:
                 curves.append({"evaluator": evaluator, **view.curves()})
     return {"records": records, "curves": curves}
 
@@ -182,27 +184,31 @@ class _View:
         probes, gallery = self.sides(scenario)
         if not probes:
             return {}
-        others = self.others()
         result = {}
         for name, cloaked in (("measures", True), ("clean", False)):
             asked, named = self.faces(probes, cloaked=cloaked), self.faces(gallery, cloaked=cloaked)
             observed = attack(asked, named, self.judge.strangers[self.evaluator], self.judge.thresholds[self.evaluator])
-            if cloaked and self.condition == "saved":
-                observed["adaptive"] = adaptive_probe_hits(asked, named, others)
+            if self.condition == "saved":
+                observed["adaptive"] = adaptive_probe_hits(asked, named, self.others(cloaked=cloaked))
             published = self.faces([pair for pair in probes + gallery if pair[0].published], cloaked=cloaked)
             observed["detected"] = published.detections()
             result[name] = {measure: _estimate(values, self.judge.protocol) for measure, values in observed.items()}
         return result
 
-    def others(self) -> Faces:
-        """What an adaptive tracker has of other people: the cloaked photos and their originals."""
+    def others(self, *, cloaked: bool) -> Faces:
+        """What an adaptive tracker has of people: their clean photos, and those of the cloaked files or originals."""
         items = [
             (Item(path, True), number)
             for number, person in enumerate(self.judge.dataset.people)
             for path in person.cloaked[: self.photos]
             if path in self.files
         ]
-        return self.faces(items, cloaked=True).joined(self.faces(items, cloaked=False))
+        kept = [
+            (Item(path, False), number)
+            for number, person in enumerate(self.judge.dataset.people)
+            for path in person.clean
+        ]
+        return self.faces(items, cloaked=cloaked).joined(self.faces(kept, cloaked=False))
 
     def curves(self) -> dict[str, Any]:
         """Scores of cloaked photos against clean ones: histogram and ROC."""

@@ -1,0 +1,122 @@
+"""Where things are in a results dictionary. All that tables and plots read goes through here."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from cloak.methods import METHODS
+
+Results = Mapping[str, Any]
+"""The results of ``run_protocol``, or what its JSON says."""
+
+Entry = Mapping[str, Any]
+"""One of ``results["entries"]``."""
+
+Estimate = Mapping[str, Any]
+"""value, low, high, count; empty where there is none."""
+
+USUAL_FAR = 1e-3
+"""The false-accept rate that tables lead with."""
+
+
+def rates(results: Results) -> tuple[str, ...]:
+    """False-accept rates as the keys name them, the one that tables lead with first."""
+    given = [float(far) for far in results["protocol"]["fars"]]
+    return tuple(f"{far:g}" for far in sorted(given, key=lambda far: abs(math.log10(far / USUAL_FAR))))
+
+
+def evaluators(results: Results) -> tuple[str, ...]:
+    """Names of the evaluators, in the order of the protocol."""
+    return tuple(evaluator["name"] for evaluator in results["evaluators"])
+
+
+def is_surrogate(results: Results, evaluator: str) -> bool:
+    """Whether the cloaks were made against this evaluator."""
+    return evaluator in results["protocol"]["surrogates"]
+
+
+def evaluator_title(results: Results, name: str) -> str:
+    """The name, and whether the cloaks were made against it."""
+    return f"{name} (surrogate)" if is_surrogate(results, name) else name
+
+
+def ordered_entries(results: Results) -> tuple[Entry, ...]:
+    """The entries by budget, then by method as ``cloak.methods`` lists them: none first, ours last."""
+    methods = {name: number for number, name in enumerate(METHODS)}
+    return tuple(
+        sorted(results["entries"], key=lambda entry: (entry["dssim"] or 0.0, methods.get(entry["method"], -1)))
+    )
+
+
+def record(
+    entry: Entry, evaluator: str, scenario: str = "evasion", condition: str = "saved", photos: int = 0
+) -> Mapping[str, Any]:
+    """The record of this name, on so many photos of each person or else on the most; empty where there is none."""
+    wanted = (condition, evaluator, scenario)
+    for found in entry["records"]:
+        if (found["condition"], found["evaluator"], found["scenario"]) == wanted and photos in (0, found["photos"]):
+            return dict(found)
+    return {}
+
+
+def fewest_photos(entry: Entry) -> int:
+    """On how many photos of each person every condition was measured."""
+    return min(int(found["photos"]) for found in entry["records"])
+
+
+def measured(of: Mapping[str, Any], measure: str, *, clean: bool = False) -> Estimate:
+    """A measure of a record with the cloak, or without; empty where there is none."""
+    found = of.get("clean" if clean else "measures", {}).get(measure) or {}
+    return found if is_number(found.get("value")) else {}
+
+
+def is_number(value: object) -> bool:
+    """Whether there is a finite number."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def visibility(entry: Entry, where: str, measure: str, kind: str = "mean") -> float | None:
+    """A measure of the change to the "face" or "photo", its mean or its max over the files."""
+    value = entry["visibility"].get(where, {}).get(measure, {}).get(kind)
+    return float(value) if is_number(value) else None
+
+
+def conditions(results: Results) -> tuple[str, ...]:
+    """All conditions that any entry was seen under, in the order of their first use."""
+    return tuple(dict.fromkeys(r["condition"] for entry in results["entries"] for r in entry["records"]))
+
+
+def conditions_of(entry: Entry) -> tuple[str, ...]:
+    """The conditions that an entry was seen under."""
+    return tuple(dict.fromkeys(r["condition"] for r in entry["records"]))
+
+
+def tested_entries(results: Results) -> tuple[Entry, ...]:
+    """The entries that were seen under more than the saved file."""
+    return tuple(entry for entry in ordered_entries(results) if len(conditions_of(entry)) > 1)
+
+
+def most_photos(results: Results) -> int:
+    """How many photos of each person the entries with the most cloak."""
+    return max((entry["photos"] for entry in results["entries"]), default=0)
+
+
+def without_cloak(results: Results, evaluator: str) -> Estimate:
+    """PSR under evasion of the most photos that any entry has, not cloaked."""
+    measure = f"psr@{rates(results)[0]}"
+    for entry in sorted(results["entries"], key=lambda entry: (-entry["photos"], len(entry["failed"]))):
+        found = measured(record(entry, evaluator), measure, clean=True)
+        if found:
+            return found
+    return {}
+
+
+def shown_entries(results: Results) -> tuple[Entry, ...]:
+    """What plots of single entries show: our cloak on the most photos, else all that has a budget."""
+    full = [entry for entry in ordered_entries(results) if entry["photos"] == most_photos(results) and entry["files"]]
+    ours = [entry for entry in full if entry["method"] == "cloak"]
+    return tuple((ours or [entry for entry in full if entry["dssim"] is not None])[:MOST_SHOWN])
+
+
+MOST_SHOWN = 4
+"""More lines than this in one plot cannot be told apart."""

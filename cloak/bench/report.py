@@ -1,0 +1,49 @@
+"""Results -> a folder: results.json, results.md, plots/*.png, index.html."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from cloak.bench.canvas import png, save_figures
+from cloak.bench.lookup import Results
+from cloak.bench.page import html
+from cloak.bench.plots import figures
+from cloak.bench.tables import markdown
+from cloak.photo import Photo, encode, save_bytes
+from cloak.types import Pixels
+
+
+def write_report(results: Results, folder: Path, contact: Pixels | None = None) -> list[Path]:
+    """Write everything that is read of a benchmark, over what an earlier run left.
+
+    Args:
+        results: those of ``run_protocol``.
+        folder: is made where there is none.
+        contact: a picture of faces, see ``contact.contact_sheet``; goes into the page.
+
+    Returns:
+        The files: the JSON, the Markdown, the page, the plots.
+
+    Raises:
+        SaveError: a file cannot be written.
+    """
+    kept = _finite(results)
+    record = folder / "results.json"
+    # first, since it is what took the time
+    save_bytes(json.dumps(kept, indent=1, allow_nan=False).encode(), record, overwrite=True)
+    drawn = {name: png(figure) for name, figure in figures(kept).items()}
+    sheet = encode(Photo(contact, format="JPEG")) if contact is not None else None
+    pages = {"results.md": markdown(kept), "index.html": html(kept, drawn, sheet)}
+    for name, text in pages.items():
+        save_bytes(text.encode(), folder / name, overwrite=True)
+    return [record, *(folder / name for name in pages), *save_figures(drawn, folder / "plots")]
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinities, which JSON does not know, as null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,67 @@
+"""The photos that a report shows, cloaked by every method."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cloak.bench.cloaking import Workshop
+from cloak.bench.datasets import Dataset
+from cloak.bench.evaluators import central_face
+from cloak.bench.protocol import Entry, Protocol
+from cloak.bench.store import Journal
+from cloak.detect import FaceDetector
+from cloak.errors import UsageError
+from cloak.files import plan_jobs
+from cloak.photo import read_photo
+from cloak.types import Face, Pixels
+
+FROM_DATA = 3
+"""How many of the data's people are shown where the protocol names no photos."""
+
+Shown = tuple[str, Pixels, Face, Sequence[tuple[str, Pixels]]]
+"""Caption, original, its face, and (entry, cloaked) of each entry."""
+
+
+def photos_to_show(protocol: Protocol, dataset: Dataset) -> list[Path]:
+    """The protocol's own photos, or the first of some people.
+
+    Raises:
+        UsageError: the protocol names a photo that is not there.
+    """
+    if not protocol.contact_sheet:
+        return [person.cloaked[0] for person in dataset.people[:FROM_DATA]]
+    jobs = plan_jobs([protocol.folder / name for name in protocol.contact_sheet])
+    for job in jobs:
+        if job.error:
+            raise UsageError(f"contact_sheet: {job.error}")
+    return [job.source for job in jobs]
+
+
+def show(
+    workshop: Workshop,
+    entries: Sequence[Entry],
+    photos: Sequence[Path],
+    journal: Journal,
+    tell: Callable[[str, int, int], None],
+) -> list[Shown]:
+    """Cloak some photos by the entries that cloak the most photos of each person.
+
+    Photos without a face, or that a method cannot cloak, are left out.
+    """
+    largest = max(entry.photos for entry in entries)
+    shown = [entry for entry in entries if entry.photos == largest and entry.method.saved]
+    made = {}
+    for number, entry in enumerate(shown):
+        tell("cloaking the contact sheet", number, len(shown))
+        made[entry.name] = workshop.cloak(entry.method, photos, journal, lambda done: None)
+    tell("cloaking the contact sheet", len(shown), len(shown))
+    detector = FaceDetector(workshop.device)
+    rows: list[Shown] = []
+    for index, photo in enumerate(photos):
+        if any(records[index]["error"] for records in made.values()):
+            continue
+        original = read_photo(photo).pixels
+        face = central_face(detector.detect(original), original)
+        if face is not None:
+            columns = [(name, read_photo(workshop.out / r[index]["output"]).pixels) for name, r in made.items()]
+            rows.append((photo.stem.replace("_", " "), original, face, columns))
+    return rows

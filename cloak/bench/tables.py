@@ -1,0 +1,283 @@
+"""Results -> the report in plain words and tables: what was measured, with what, and can it be trusted."""
+
+from typing import Any
+
+from cloak.bench.lookup import (
+    Entry,
+    Results,
+    evaluator_title,
+    evaluators,
+    is_surrogate,
+    measured,
+    most_photos,
+    ordered_entries,
+    rates,
+    record,
+    visibility,
+    without_cloak,
+)
+from cloak.bench.scenario_tables import detection_table, robustness_tables, scenario_tables
+from cloak.bench.text import (
+    DASH,
+    WORDS,
+    Cell,
+    Section,
+    Table,
+    alone,
+    amount,
+    compared,
+    number,
+    plain,
+    row,
+    section_markdown,
+)
+
+FIGURES: tuple[tuple[str, str], ...] = (
+    ("psr_against_dssim", "Protection against visibility"),
+    ("similarity", "Similarities of genuine and impostor pairs, with and without the cloak"),
+    ("roc", "True-accept rate against false-accept rate, with and without the cloak"),
+    ("robustness", "Protection after what happens to a photo on its way"),
+)
+"""Name of a plot (a file ``plots/NAME.png``) -> what it shows."""
+
+FAILURES_SHOWN = 10
+"""Of each entry; the JSON holds all."""
+
+TOLERANCE = 0.02
+"""How far a sanity row may lie from what is expected."""
+
+ENOUGH_IMPOSTORS = 10
+"""A threshold should have so many impostor pairs above it."""
+
+
+def markdown(results: Results) -> str:
+    """The whole report in Markdown; its plots are files in ``plots/``."""
+    captions = dict(FIGURES)
+    parts = [f"# {plain(heading(results))}", "", plain(provenance(results)), ""]
+    for section in sections(results):
+        parts.append(section_markdown(section, [(name, captions[name]) for name in section.figures]))
+    parts += ["## Words", "", *(f"- **{plain(word)}**: {plain(meaning)}" for word, meaning in WORDS)]
+    return "\n".join(parts) + "\n"
+
+
+def heading(results: Results) -> str:
+    """The title of the report."""
+    return f"Face cloaks, protocol {results['protocol']['name']}"
+
+
+def sections(results: Results) -> tuple[Section, ...]:
+    """Everything but title, provenance and words, in the order of reading."""
+    robustness = (*robustness_tables(results), detection_table(results))
+    failures = failure_table(results)
+    far = rates(results)[0]
+    return (
+        Section(
+            "Protection and visibility",
+            (f"All methods, cloaked photo against clean gallery (evasion), the file as it was saved, at FAR {far}.",),
+            ("psr_against_dssim",),
+            (main_table(results), *failures),
+        ),
+        Section("Evaluators", (), ("similarity", "roc"), (evaluator_table(results), sanity_table(results))),
+        Section(
+            "What happens on the way",
+            ("Platforms recompress and shrink photos; a tracker may try to wash a cloak off (purifiers).",),
+            ("robustness",) if len(robustness) > 1 else (),
+            robustness,
+        ),
+        Section("Who holds what", (), (), scenario_tables(results)),
+        Section("Visibility in full", (), (), (visibility_table(results),)),
+        Section("Protocol", (), (), (protocol_table(results),)),
+    )
+
+
+def provenance(results: Results) -> str:
+    """With what the results were made, in one line."""
+    made, protocol, data = results["provenance"], results["protocol"], results["dataset"]
+    commit = (made["commit"][:12] or "unknown") + (" with uncommitted changes" if made["changed"] else "")
+    versions = ", ".join(f"{name} {version or DASH}" for name, version in made["versions"].items())
+    unreadable = len(data["unreadable"])
+    return (
+        f"Commit {commit}; {versions}; {made['device']}; seed {protocol['seed']}; {made['date']}, "
+        f"{made['seconds'] / 60:.0f} min; data {protocol['data']}: {len(data['people'])} people x "
+        f"{amount(most_photos(results), 'cloaked photo')}, {data['photos']:,} photos of them in all, "
+        f"{amount(data['distractors'], 'distractor')}"
+        + (f"; {amount(unreadable, 'photo')} left out as unreadable" if unreadable else "")
+        + "."
+    )
+
+
+def main_table(results: Results) -> Table:
+    """One row for each method and budget."""
+    far, names = rates(results)[0], evaluators(results)
+    rows = []
+    for entry in ordered_entries(results):
+        cells = [
+            compared(
+                measured(found := record(entry, name), f"psr@{far}"),
+                measured(found, f"psr@{far}", clean=True),
+                interval=True,
+            )
+            for name in names
+        ]
+        face = [
+            number(visibility(entry, "face", measure), digits)
+            for measure, digits in (("dssim", 4), ("peak_dssim", 4), ("psnr", 1), ("linf", 0), ("chroma", 2))
+        ]
+        rows.append(row(entry["name"], remarks(results, entry), *cells, *face, number(entry["seconds_per_face"], 2)))
+    return Table(
+        "Methods and budgets",
+        f"PSR@{far}, evasion, saved file: with the cloak (95 % interval), and clean, the same comparisons without "
+        "it; higher protects better. Visibility is the mean over the faces, measured on the saved files; a name "
+        "ends in the budget of the face DSSIM. PSNR of 100 stands for an identical face.",
+        (
+            "method@budget",
+            "files",
+            *(evaluator_title(results, name) for name in names),
+            *("face DSSIM", "peak", "PSNR, dB", "L-inf", "colour", "s per face"),
+        ),
+        tuple(rows),
+    )
+
+
+def remarks(results: Results, entry: Entry) -> Cell:
+    """What a reader must know of an entry's files: how many, unchanged ones, failed ones."""
+    parts, cloaks = [f"{entry['files']:,}"], entry["method"] != "none"
+    if entry["photos"] < most_photos(results):
+        parts.append(f"{entry['photos']} of {amount(most_photos(results), 'photo')} of each person")
+    if entry["unchanged"]:
+        parts.append(f"identical to the original: {entry['unchanged']} of {entry['files']}")
+    if entry["failed"]:
+        parts.append(f"{amount(len(entry['failed']), 'photo')} failed")
+    return Cell("; ".join(parts), warning=bool(entry["failed"] or (cloaks and entry["unchanged"])))
+
+
+def failure_table(results: Results) -> tuple[Table, ...]:
+    """Why photos were not cloaked; none where all were."""
+    rows = []
+    for entry in ordered_entries(results):
+        rows += [row(entry["name"], reason) for reason in entry["failed"][:FAILURES_SHOWN]]
+        if len(entry["failed"]) > FAILURES_SHOWN:
+            rows.append(row(entry["name"], f"and {len(entry['failed']) - FAILURES_SHOWN} more, see results.json"))
+    note = "They take no part in any number of their method."
+    return (Table("Photos that were not cloaked", note, ("method@budget", "reason"), tuple(rows)),) if rows else ()
+
+
+def evaluator_table(results: Results) -> Table:
+    """Thresholds and what each evaluator achieves without a cloak."""
+    fars = rates(results)
+    rows = [
+        row(
+            evaluator["name"],
+            "surrogate" if is_surrogate(results, evaluator["name"]) else "held out",
+            *(
+                cell
+                for far in fars
+                for cell in (number(evaluator["thresholds"].get(far)), alone(evaluator["clean_tar"].get(far) or {}))
+            ),
+            f"{evaluator['genuine_pairs']:,}",
+            f"{evaluator['impostor_pairs']:,}",
+            number(evaluator["detected"]),
+        )
+        for evaluator in results["evaluators"]
+    ]
+    columns = [heading for far in fars for heading in (f"threshold at FAR {far}", f"clean TAR@{far}")]
+    return Table(
+        "Evaluators on clean photos",
+        "Thresholds are cosines, found on all pairs of clean photos of different people, distractors included."
+        + _few_impostors(results),
+        ("evaluator", "role", *columns, "genuine pairs", "impostor pairs", "faces found"),
+        tuple(rows),
+    )
+
+
+def _few_impostors(results: Results) -> str:
+    """A warning where a threshold rests on too few pairs."""
+    pairs = min((evaluator["impostor_pairs"] for evaluator in results["evaluators"]), default=0)
+    few = [far for far in rates(results) if pairs * float(far) < ENOUGH_IMPOSTORS]
+    if not few:
+        return ""
+    return f" With {pairs:,} impostor pairs the threshold at FAR {', '.join(few)} is a rough one."
+
+
+def sanity_table(results: Results) -> Table:
+    """Probes whose answer is known."""
+    far = rates(results)[0]
+    rows = []
+    for sane in results["sanity"]:
+        clean = without_cloak(results, sane["evaluator"]).get("value")
+        for kind, words, expected in (
+            ("identical", "identical: the gallery's own photos", 0.0),
+            ("strangers", "strangers: photos of somebody else", 1.0 - float(far)),
+            ("original", "original: photos that were not cloaked", clean),
+        ):
+            found = measured({"measures": sane[kind]}, f"psr@{far}")
+            others = [number(sane[kind].get(m, {}).get("value")) for m in ("similarity", "rank1")]
+            rows.append(row(sane["evaluator"], words, alone(found), _expected(kind, expected), *others))
+            rows[-1] += (_verdict(found.get("value"), expected),)
+    return Table(
+        "Sanity: probes whose answer is known",
+        f"If the measures are right, PSR@{far} is 0 for photos that are compared with themselves, 1 - FAR for "
+        "strangers, and for uncloaked photos what stands under clean everywhere.",
+        ("evaluator", "probe", f"PSR@{far}", "expected", "similarity", "rank-1", "as expected"),
+        tuple(rows),
+    )
+
+
+def _expected(kind: str, value: float | None) -> str:
+    return {"identical": "0", "strangers": f"about {number(value)}"}.get(kind, f"as clean, {number(value)}")
+
+
+def _verdict(value: float | None, expected: float | None) -> Cell:
+    if value is None or expected is None:
+        return Cell(DASH)
+    fine = value == 0.0 if expected == 0.0 else abs(value - expected) <= TOLERANCE
+    return Cell("yes" if fine else "NO", warning=not fine)
+
+
+def visibility_table(results: Results) -> Table:
+    """The change of face and whole photo: mean and largest; LPIPS where it was measured."""
+    measures = (("dssim", "DSSIM", 4), ("peak_dssim", "peak", 4), ("psnr", "PSNR, dB", 1), ("linf", "L-inf", 0))
+    lpips = any(entry["visibility"].get("lpips") is not None for entry in results["entries"])
+    rows = []
+    for entry in ordered_entries(results):
+        cells = [
+            _mean_and_most(entry, where, measure, digits)
+            for where in ("face", "photo")
+            for measure, _, digits in (*measures, ("chroma", "colour", 2))
+        ]
+        rows.append(row(entry["name"], *cells, *((number(entry["visibility"].get("lpips"), 4),) if lpips else ())))
+    columns = [f"{where}: {title}" for where in ("face", "photo") for _, title, _ in (*measures, ("", "colour", 2))]
+    return Table(
+        "The change of the face, and of the whole photo",
+        "Mean over the files, and in brackets the largest; of PSNR the mean. Whole photo: the same measures over "
+        "all of it, the peak over windows a quarter of it wide." + (" LPIPS: whole photo, AlexNet." if lpips else ""),
+        ("method@budget", *columns, *(("photo: LPIPS",) if lpips else ())),
+        tuple(rows),
+    )
+
+
+def _mean_and_most(entry: Entry, where: str, measure: str, digits: int) -> Cell:
+    mean, most = (visibility(entry, where, measure, kind) for kind in ("mean", "max"))
+    # the largest PSNR would be the least visible change
+    shown = most is not None and measure != "psnr"
+    return Cell(number(mean, digits), number(most, digits) if shown else "")
+
+
+def protocol_table(results: Results) -> Table:
+    """Everything that decides the results, but the code."""
+    protocol: dict[str, Any] = results["protocol"]
+    rows = [
+        row("data", protocol["data"]),
+        row("people, photos of each that are cloaked", f"{protocol['people']}, {protocol['cloaked']}"),
+        row("distractors asked for", str(protocol["distractors"])),
+        row("evaluators", ", ".join(protocol["evaluators"])),
+        row("surrogates", ", ".join(protocol["surrogates"])),
+        row("false-accept rates", ", ".join(rates(results))),
+        row("bootstrap", f"{protocol['resamples']} resamples of people, seed {protocol['seed']}"),
+    ]
+    for cloaks in protocol["cloaks"]:
+        photos = amount(cloaks["photos"], "photo") + " each" if cloaks["photos"] else "all photos"
+        budgets = ", ".join(number(dssim, 4).rstrip("0") for dssim in cloaks["dssim"])
+        words = f"at face DSSIM {budgets}; {photos}; {', '.join(cloaks['conditions'])}"
+        rows.append(row(", ".join(cloaks["methods"]), words))
+    return Table("Protocol", "", ("setting", "value"), tuple(rows))

@@ -1,0 +1,186 @@
+"""Evaluators as a tracker would use them; an ONNX file that is known to the last number."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from cloak.align import crop_face
+from cloak.bench.embedding import look
+from cloak.bench.evaluators import Evaluator, central_face, load_evaluator, locate_by_mtcnn, onnx_session
+from cloak.bench.measures import unit
+from cloak.errors import UsageError
+from cloak.photo import read_photo
+from cloak.recognizers import ARCFACE, InputSpec, load_recognizer
+from cloak.types import Face, Pixels
+from tests.helpers import ROOT, SAMPLES, made_up_face, smooth_noise
+
+HOPPER = SAMPLES / "grace_hopper.jpg"
+
+
+def colours(crops: Tensor) -> Tensor:
+    """An embedding by module:function: the mean colour."""
+    return crops.mean(dim=(2, 3))
+
+
+def wrong_shape(crops: Tensor) -> Tensor:
+    return crops
+
+
+def colour_model(folder: Path, size: tuple[int | str, int | str] = ("h", "w")) -> Path:
+    """An ONNX file whose embedding is the mean of each channel of its input."""
+    onnx = pytest.importorskip("onnx", reason="needs onnx (pip install -e .[dev])")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install -e .[dev])")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("GlobalAveragePool", ["x"], ["m"]), helper.make_node("Flatten", ["m"], ["y"])],
+        "colours",
+        [helper.make_tensor_value_info("x", kind, ["n", 3, *size])],
+        [helper.make_tensor_value_info("y", kind, ["n", 3])],
+    )
+    path = folder / "colours.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def specification(folder: Path, text: str) -> str:
+    path = folder / "own.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_an_onnx_file_sees_what_its_specification_says(tmp_path: Path) -> None:
+    colour_model(tmp_path)
+    reference = specification(
+        tmp_path,
+        'name = "colours"\nfile = "colours.onnx"\n[input]\nsize = [64, 48]\nchannels = "BGR"\n'
+        "mean = [10.0, 20.0, 30.0]\nscale = 2.0\n"
+        "template = [[10.0, 20.0], [38.0, 20.0], [24.0, 32.0], [14.0, 46.0], [34.0, 46.0]]",
+    )
+    evaluator = load_evaluator(reference)
+    photo, face = smooth_noise(160, 160, 3), made_up_face(40, 30, 70)
+    template = ((10, 20), (38, 20), (24, 32), (14, 46), (34, 46))
+    blue, green, red = crop_face(photo, face.landmarks, template, (64, 48))[0].flip(0).mean(dim=(1, 2)) * 255
+    expected = [(blue - 10) / 2, (green - 20) / 2, (red - 30) / 2]
+    np.testing.assert_allclose(evaluator.embed(photo, face), expected, atol=1e-3)
+    assert evaluator.name == "colours"
+
+
+def test_the_specification_decides_the_fingerprint(tmp_path: Path) -> None:
+    colour_model(tmp_path)
+    marks = {
+        load_evaluator(specification(tmp_path, f'file = "colours.onnx"\n[input]\nscale = {scale}')).fingerprint
+        for scale in (1.0, 2.0, 1.0)
+    }
+    assert len(marks) == 2
+
+
+def test_a_python_function_gets_aligned_crops() -> None:
+    evaluator = load_evaluator("tests.test_bench_evaluators:colours")
+    photo, face = smooth_noise(160, 160, 3), made_up_face(40, 30, 70)
+    expected = crop_face(photo, face.landmarks, ARCFACE, (112, 112)).mean(dim=(2, 3))[0]
+    np.testing.assert_allclose(evaluator.embed(photo, face), expected, atol=1e-6)
+    with pytest.raises(UsageError, match=r"expected embeddings \(1, d\) of one crop, got shape \(1, 3, 112, 112\)"):
+        load_evaluator("tests.test_bench_evaluators:wrong_shape").embed(photo, face)
+
+
+def test_a_known_recogniser_is_compared_by_its_plain_cosine() -> None:
+    evaluator, recognizer = load_evaluator("dlib"), load_recognizer("dlib")
+    photo = read_photo(HOPPER).pixels
+    face = evaluator.locate(photo)
+    crop = crop_face(photo, face.landmarks, recognizer.spec.template, recognizer.spec.size)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(evaluator.embed(photo, face)), recognizer.raw(crop)[0])
+
+
+def test_evaluators_with_one_detector_share_its_work_and_a_lost_face_is_none() -> None:
+    calls = []
+
+    def locate(pixels: Pixels) -> Face | None:
+        calls.append(1)
+        return None if pixels.max() == 0 else made_up_face(2, 2, 10)
+
+    evaluators = [
+        Evaluator(name, name, locate, lambda pixels, face: np.ones(2, dtype=np.float32)) for name in ("a", "b")
+    ]
+    assert set(look(np.ones((20, 20, 3), np.uint8), evaluators)) == {"a", "b"}
+    assert len(calls) == 1
+    assert look(np.zeros((20, 20, 3), np.uint8), evaluators) == {"a": None, "b": None}
+    assert locate_by_mtcnn("cpu") is locate_by_mtcnn("cpu")
+
+
+def test_the_face_in_the_middle_is_the_persons() -> None:
+    photo = np.zeros((100, 100, 3), np.uint8)
+    large, central = made_up_face(0, 0, 40), made_up_face(40, 40, 20)
+    assert central_face([large, central], photo) == central
+    assert central_face([], photo) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "expected TOML, got"),
+        ('name = "x"', "expected name, input, and either file or entry; got name"),
+        ('file = "a.onnx"\nentry = "a:b"', "either file or entry; got entry, file"),
+        ('file = "a.onnx"\nsize = [1, 1]', "either file or entry; got file, size"),
+        ('file = "absent.onnx"', r"absent\.onnx: expected a model file, got No such file"),
+        ('file = "own.toml"', r"own\.toml: expected an ONNX model, got"),
+        ('entry = "cloak.absent:f"', r"expected module:function that can be imported, got 'cloak\.absent:f'"),
+        ('entry = "cloak.align:absent"', "expected module:function that can be imported, got 'cloak.align:absent'"),
+        ('file = "colours.onnx"\n[input]\nsides = [1, 1]', "expected size, template, channels, mean and scale"),
+        ('file = "colours.onnx"\n[input]\nchannels = "GBR"', "channels 'GBR': RGB or BGR"),
+        ('file = "colours.onnx"\n[input]\nsize = [112]', r"size \(112,\): two whole numbers"),
+        ('file = "colours.onnx"\n[input]\ntemplate = [[1, 2]]', "five points"),
+        ('file = "colours.onnx"\n[input]\nscale = 0.0', "a positive one"),
+    ],
+)
+def test_what_is_wrong_with_a_specification_is_said(tmp_path: Path, text: str, message: str) -> None:
+    colour_model(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        load_evaluator(specification(tmp_path, text))
+
+
+def test_a_model_for_crops_of_another_size_is_refused(tmp_path: Path) -> None:
+    colour_model(tmp_path, size=(112, 96))
+    with pytest.raises(UsageError, match=r"expected a model for crops of \(112, 112\) .*, got one for \(112, 96\)"):
+        load_evaluator(specification(tmp_path, 'file = "colours.onnx"'))
+
+
+def test_unknown_references_list_the_kinds_and_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"expected an evaluator, one of dlib, dlib-cpp, .*; got 'arcface'"):
+        load_evaluator("arcface")
+    with pytest.raises(UsageError, match=r"expected the specification of an evaluator, got No such file"):
+        load_evaluator(str(tmp_path / "absent.toml"))
+
+
+def test_arcface_is_the_default_of_a_specification() -> None:
+    spec = InputSpec.from_toml({})
+    assert (spec.size, spec.template, spec.channels) == ((112, 112), ARCFACE, "RGB")
+    crop = torch.rand(1, 3, 4, 4)
+    torch.testing.assert_close(spec.preprocess(crop), (255 * crop - 127.5) / 127.5)
+
+
+def test_the_shared_evaluators_tell_people_apart(shared: Path, tmp_path: Path) -> None:
+    people = sorted((shared / "data/lfw-dev/people").iterdir())[:2]
+    photos = (*sorted(people[0].iterdir())[:2], min(people[1].iterdir()))
+    specifications = sorted((ROOT / "benchmarks/evaluators").glob("*.toml"))
+    assert specifications
+    for path in specifications:
+        own = tmp_path / path.name
+        own.write_text(path.read_text().replace("../../../shared", str(shared.resolve())))
+        evaluator = load_evaluator(str(own))
+        one, same, other = (
+            unit(evaluator.embed(pixels, evaluator.locate(pixels)))
+            for pixels in (read_photo(photo).pixels for photo in photos)
+        )
+        assert one @ same > 0.4 > one @ other, path.stem
+
+
+def test_onnxruntime_says_what_is_no_model(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install -e .[dev])")
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"\x00" * 100)
+    with pytest.raises(UsageError, match=r"broken\.onnx: expected an ONNX model, got"):
+        onnx_session(broken)

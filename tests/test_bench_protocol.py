@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+
+from cloak.bench.protocol import entries_of, read_protocol, select_methods
+from cloak.errors import UsageError
+from tests.helpers import ROOT
+
+MINIMAL = 'evaluators = ["dlib"]\n[[cloaks]]\nmethods = ["pgd"]\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "own.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["smoke", "dev", "full"])
+def test_the_protocols_of_the_project_can_be_read(name: str) -> None:
+    protocol = read_protocol(ROOT / "benchmarks" / "protocols" / f"{name}.toml")
+    assert protocol.name == name
+    entries = entries_of(protocol)
+    assert len({entry.name for entry in entries}) == len(entries)
+    methods = {entry.method.name for entry in entries}
+    assert methods == {"none", "jpeg", "noise", "pgd", "mifgsm-di", "fawkes-style", "lowkey-style", "cloak"}
+
+
+def test_defaults_and_the_name_of_the_file(tmp_path: Path) -> None:
+    protocol = read_protocol(write(tmp_path, MINIMAL))
+    assert (protocol.name, protocol.folder, protocol.people) == ("own", tmp_path.resolve(), 50)
+    (entry,) = entries_of(protocol)
+    assert (entry.name, entry.photos, entry.conditions) == ("pgd@0.009", 4, {"saved": 4})
+
+
+def test_an_entry_that_several_tables_ask_for_is_made_once_with_all_they_ask(tmp_path: Path) -> None:
+    more = '[[cloaks]]\nmethods = ["pgd", "jpeg"]\nphotos = 1\ndssim = [0.009, 0.004]\nconditions = ["saved", "blur"]\n'
+    entries = {entry.name: entry for entry in entries_of(read_protocol(write(tmp_path, MINIMAL + more)))}
+    assert list(entries) == ["pgd@0.009", "pgd@0.004", "jpeg"]
+    assert entries["pgd@0.009"].photos == 4
+    assert entries["pgd@0.009"].conditions == {"saved": 4, "blur": 1}
+    assert entries["jpeg"].photos == 1
+
+
+def test_methods_can_be_chosen_and_added(tmp_path: Path) -> None:
+    protocol = select_methods(read_protocol(write(tmp_path, MINIMAL)), ["cloak"])
+    assert [entry.name for entry in entries_of(protocol)] == ["cloak@0.009"]
+    with pytest.raises(UsageError, match="expected a method, one of"):
+        select_methods(protocol, ["cloack"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("people = 1 1", "expected TOML, got"),
+        ("evaluators = ['dlib']", r"at least one \[\[cloaks\]\] table and one evaluator, got none"),
+        (MINIMAL.replace("pgd", "pgt"), "expected a method, one of none, jpeg.*; got 'pgt'"),
+        (MINIMAL + 'conditions = ["jpeg76"]', "expected a condition, one of saved, jpeg95.*; got 'jpeg76'"),
+        (MINIMAL + "dssim = [3.0]", "expected a face DSSIM between 0 and .5, got 3.0"),
+        ("persons = 3\n" + MINIMAL, "expected keys among name, folder, data, people.*; got persons"),
+        ('people = "all"\n' + MINIMAL, "expected people as a whole number, got 'all'"),
+        ("fars = [2.0]\n" + MINIMAL, "expected fars between 0 and 1"),
+        ('[[cloaks]]\nmethods = ["pgd"]\n', "evaluators"),
+    ],
+)
+def test_what_is_wrong_with_a_protocol_is_said_with_its_name(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=rf"own\.toml: .*{message}"):
+        read_protocol(write(tmp_path, text))
+
+
+def test_a_missing_protocol_is_told_where_there_are_some(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a protocol, got No such file or directory; there are some in"):
+        read_protocol(tmp_path / "absent.toml")

@@ -1,0 +1,261 @@
+"""The harness from a folder of photos to results, on the two samples as a tiny dataset."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from cloak.bench import cloaking
+from cloak.bench.cloaking import Workshop
+from cloak.bench.protocol import Protocol, read_protocol
+from cloak.bench.run import run_protocol
+from cloak.bench.store import EmbeddingStore, Journal, cache_folder
+from cloak.cli import main
+from cloak.errors import CloakError, UsageError
+from cloak.photo import save_bytes
+from tests.helpers import SAMPLES
+
+pytest.importorskip("sklearn", reason="needs scikit-learn (pip install -e .[dev])")
+
+PROTOCOL = """
+people = 2
+cloaked = 2
+distractors = 3
+evaluators = ["dlib"]
+fars = [0.1]
+resamples = 50
+
+[[cloaks]]
+methods = ["none", "noise"]
+conditions = ["saved", "jpeg75"]
+"""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two people with four photos each, made from the samples; two strangers and a broken file."""
+    root = tmp_path_factory.mktemp("tree")
+    for name, box in (("grace_hopper.jpg", (120, 60, 410, 400)), ("astronaut.png", (130, 10, 330, 230))):
+        face = Image.open(SAMPLES / name).convert("RGB").crop(box).resize((170, 190))
+        for number, brightness in enumerate((0.8, 0.9, 1.0, 1.1)):
+            path = root / "people" / name[:5] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ImageEnhance.Brightness(face).enhance(brightness).save(path)
+            if not number:
+                path = root / "distractors" / name
+                path.parent.mkdir(exist_ok=True)
+                face.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    (root / "distractors" / "broken.jpg").write_bytes(b"no photo")
+    return root
+
+
+@pytest.fixture
+def protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Protocol:
+    monkeypatch.setenv("CLOAK_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "tiny.toml"
+    path.write_text(PROTOCOL)
+    return read_protocol(path)
+
+
+def comparable(results: dict[str, Any]) -> dict[str, Any]:
+    """Without what differs from run to run: times and versions."""
+    kept = copy.deepcopy(results)
+    del kept["provenance"]
+    for entry in kept["entries"]:
+        del entry["seconds_per_face"]
+    return kept
+
+
+def record(results: dict[str, Any], entry: str, scenario: str, condition: str = "saved") -> dict[str, Any]:
+    (found,) = (
+        item
+        for one in results["entries"]
+        if one["name"] == entry
+        for item in one["records"]
+        if (item["scenario"], item["condition"]) == (scenario, condition)
+    )
+    return dict(found)
+
+
+def test_results_hold_what_the_photos_say(protocol: Protocol, tree: Path, tmp_path: Path) -> None:
+    results, shown = run_protocol(protocol, tree, tmp_path / "out")
+    none, noise = results["entries"]
+    assert (none["name"], none["files"], none["unchanged"], none["dssim"]) == ("none", 4, 4, None)
+    assert (noise["name"], noise["files"], noise["unchanged"], noise["failed"]) == ("noise@0.009", 4, 0, [])
+    assert 0.007 < noise["visibility"]["face"]["dssim"]["mean"] <= noise["visibility"]["face"]["dssim"]["max"] <= 0.009
+    assert noise["visibility"]["photo"]["dssim"]["mean"] < noise["visibility"]["face"]["dssim"]["mean"]
+    for scenario in ("evasion", "poisoning", "both", "leak50"):
+        untouched = record(results, "none", scenario)
+        assert untouched["measures"] == untouched["clean"]  # a cloak that is the original is exposed
+        assert untouched["measures"]["rank1"]["value"] == 1.0
+        changed = record(results, "noise@0.009", scenario)
+        assert changed["clean"] == untouched["clean"]
+        assert changed["measures"]["similarity"]["value"] != untouched["clean"]["similarity"]["value"]
+        assert changed["measures"]["detected"]["value"] == 1.0
+        assert {"tar@0.1", "psr@0.1", "rank5", "nearest", "linear", "adaptive"} < set(changed["measures"])
+    after_jpeg = record(results, "noise@0.009", "evasion", "jpeg75")
+    assert "adaptive" not in after_jpeg["measures"]
+    assert after_jpeg["clean"] != record(results, "noise@0.009", "evasion")["clean"]
+    assert results["dataset"]["unreadable"][0].startswith("distractors/broken.jpg: ")
+    assert results["dataset"]["distractors"] == 2
+    (sanity,) = results["sanity"]
+    assert sanity["identical"]["psr@0.1"]["value"] == 0.0
+    assert sanity["identical"]["similarity"]["value"] == pytest.approx(1.0)
+    assert sanity["strangers"]["rank1"]["value"] == 0.0
+    assert sanity["original"] == {
+        k: v for k, v in record(results, "none", "evasion")["clean"].items() if k not in ("detected", "adaptive")
+    }
+    assert [caption for caption, *_ in shown] == ["0", "0"]
+    assert all([name for name, _ in columns] == ["noise@0.009"] for *_, columns in shown)
+
+
+def test_a_run_that_was_killed_goes_on_with_nothing_made_twice(
+    protocol: Protocol, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = run_protocol(protocol, tree, tmp_path / "whole")
+    monkeypatch.setattr(cloaking, "PHOTOS_AT_ONCE", 1)
+    written: list[str] = []
+    save: Callable[..., None] = save_bytes
+
+    def save_three(data: bytes, path: Path, *, overwrite: bool) -> None:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        save(data, path, overwrite=overwrite)
+
+    monkeypatch.setattr(cloaking, "save_bytes", save_three)
+    with pytest.raises(KeyboardInterrupt):
+        run_protocol(protocol, tree, tmp_path / "cut")
+    made: list[Path] = []
+
+    def save_and_count(data: bytes, path: Path, *, overwrite: bool) -> None:
+        made.append(path)
+        save(data, path, overwrite=overwrite)
+
+    monkeypatch.setattr(cloaking, "save_bytes", save_and_count)
+    with pytest.raises(UsageError, match="holds an earlier run; pass --resume to finish it, or another --out"):
+        run_protocol(protocol, tree, tmp_path / "cut")
+    resumed, _ = run_protocol(protocol, tree, tmp_path / "cut", resume=True)
+    assert len(made) == 2 * 4 - 3
+    assert comparable(resumed) == comparable(whole)
+    made.clear()
+    damaged = next((tmp_path / "cut" / "cloaked" / "noise@0.009").rglob("*.png"))
+    damaged.write_bytes(damaged.read_bytes()[:-10])
+    again, _ = run_protocol(protocol, tree, tmp_path / "cut", resume=True)
+    assert made == [damaged]
+    assert comparable(again) == comparable(whole)
+
+
+def test_clean_embeddings_come_from_the_cache(
+    protocol: Protocol, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_protocol(protocol, tree, tmp_path / "out")
+    monkeypatch.setattr("cloak.bench.embedding.look", lambda pixels, evaluators: pytest.fail("embedded again"))
+    run_protocol(protocol, tree, tmp_path / "out", resume=True)
+
+
+def test_a_photo_that_cannot_be_cloaked_is_reported_and_left_out(tmp_path: Path, tree: Path) -> None:
+    blank = tmp_path / "someone" / "blank.png"
+    blank.parent.mkdir()
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(blank)
+    import torch
+
+    from cloak.methods import find_method
+
+    workshop = Workshop(tmp_path / "out", ("dlib",), torch.device("cpu"), 0)
+    photos = [blank, tree / "people" / "grace" / "0.png"]
+    journal = Journal(tmp_path / "out" / "j.sqlite")
+    failed, made = workshop.cloak(find_method("jpeg", 0.009), photos, journal, lambda done: None)
+    assert "no face was found in it" in failed["error"]
+    assert made["error"] == ""
+    assert (tmp_path / "out" / made["output"]).is_file()
+
+
+def test_evaluators_of_one_name_are_refused(protocol: Protocol, tree: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(UsageError, match="expected evaluators with different names, got dlib twice"):
+        run_protocol(replace(protocol, evaluators=("dlib", "dlib")), tree, tmp_path / "out")
+
+
+def test_the_store_keeps_embeddings_and_lost_faces(tmp_path: Path) -> None:
+    store = EmbeddingStore(tmp_path / "new" / "store.sqlite")
+    assert store.get("photo", "saved", "model") == (False, None)
+    store.put("photo", "saved", {"model": np.array([1.5, -2.0]), "other": None})
+    found, kept = EmbeddingStore(tmp_path / "new" / "store.sqlite").get("photo", "saved", "model")
+    assert found
+    assert kept is not None
+    assert kept.tolist() == [1.5, -2.0]
+    assert store.get("photo", "saved", "other") == (True, None)
+    assert store.get("photo", "blur", "model") == (False, None)
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CloakError, match="expected a file to keep results in, got"):
+        EmbeddingStore(tmp_path / "file" / "store.sqlite")
+
+
+def test_the_cache_lies_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    monkeypatch.delenv("CLOAK_CACHE", raising=False)
+    assert cache_folder() == Path("/cache/cloak")
+    monkeypatch.setenv("CLOAK_CACHE", "/own")
+    assert cache_folder() == Path("/own")
+
+
+def test_the_command_writes_a_report_and_goes_on_only_when_asked(
+    protocol: Protocol, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib (pip install -e .[dev])")
+    command = ["bench", str(protocol.folder / "tiny.toml"), "--data", str(tree), "--out", str(tmp_path / "out")]
+    command += ["--methods", "none", "jpeg", "--device", "cpu"]
+    assert main(command) == 0
+    written = capsys.readouterr().out.split()
+    assert all(Path(path).is_file() for path in written)
+    assert {Path(path).name for path in written} >= {"results.json", "results.md", "index.html"}
+    kept = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [entry["name"] for entry in kept["entries"]] == ["none", "jpeg"]
+    assert kept["provenance"]["versions"]["torch"]
+    assert str(tmp_path) not in (tmp_path / "out" / "results.json").read_text()
+    assert main(command) == 2
+    assert "pass --resume to finish it, or another --out" in capsys.readouterr().err
+    assert main([*command, "--resume", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_what_the_command_cannot_run_is_said_in_one_line(
+    protocol: Protocol, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = str(protocol.folder / "tiny.toml")
+    for arguments, message in (
+        ([str(tmp_path / "absent.toml")], "expected a protocol, got No such file or directory"),
+        ([own], "names no data; pass --data with a folder of photos for each person"),
+        ([own, "--data", str(tmp_path / "absent")], "expected a folder with a folder of photos for each person"),
+        ([own, "--data", str(tree), "--methods", "fawks"], "expected a method, one of none, jpeg"),
+        ([own, "--data", str(tree), "--evaluators", "arcface"], "expected an evaluator, one of dlib"),
+        ([own, "--data", str(tree), "--evaluators", "absent.toml"], "expected the specification of an evaluator"),
+        ([own, "--data", str(tree), "--evaluators", "insightface:absent"], "expected"),
+    ):
+        assert main(["bench", *arguments, "--out", str(tmp_path / "out"), "--quiet"]) == 2
+        error = capsys.readouterr().err.strip()
+        assert error.startswith("cloak: ")
+        assert message in error
+        assert "\n" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_benchmark_says_how_to_go_on(
+    protocol: Protocol, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cloak.bench.command.run_protocol", interrupt)
+    assert main(["bench", str(protocol.folder / "tiny.toml"), "--data", str(tree)]) == 130
+    assert "interrupted; what is finished is kept, go on with --resume" in capsys.readouterr().err
