@@ -4,11 +4,22 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from cloak.align import to_tensor
 from cloak.types import Pixels
-from cloak.visibility import dssim_map, face_mean, gaussian_blur, measure_face, regions_of, spread_windows, window_means
+from cloak.visibility import (
+    chroma_distance,
+    dssim_map,
+    face_mean,
+    gaussian_blur,
+    measure_face,
+    measure_photo,
+    regions_of,
+    spread_windows,
+    window_means,
+)
 from tests.helpers import smooth_noise
 
 BOX = (20.0, 24.0, 83.0, 99.0)
@@ -106,3 +117,27 @@ def test_blur_keeps_a_constant_and_the_mean_of_the_inside() -> None:
     spike = torch.zeros(1, 1, 31, 31)
     spike[0, 0, 15, 15] = 1
     assert gaussian_blur(spike).sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_colour_is_the_distance_in_scikit_images_lab() -> None:
+    a = smooth_noise(60, 70)
+    b = noisy(a, 8)
+    change = (rgb2lab(b) - rgb2lab(a))[..., 1:]
+    expected = np.sqrt((change**2).sum(axis=2).mean())
+    assert chroma_distance(to_tensor(a), to_tensor(b)) == pytest.approx(expected, abs=0.02)
+    brighter = (a.astype(int) + 3).clip(0, 255).astype(np.uint8)
+    assert chroma_distance(to_tensor(a), to_tensor(brighter)) < 0.4 < chroma_distance(to_tensor(a), to_tensor(b))
+
+
+def test_a_whole_photo_is_measured_like_a_face_that_fills_it() -> None:
+    a = smooth_noise(90, 110)
+    b = noisy(a, 6)
+    seen = measure_photo(a, b)
+    assert seen.psnr == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), abs=1e-3)
+    assert seen.linf == np.abs(a.astype(int) - b).max()
+    inner = measure_face(a, b, BOX)
+    assert seen.dssim == pytest.approx(inner.dssim, rel=0.3)
+    # scikit-image pads the borders in another way
+    assert seen.dssim == pytest.approx(float(reference_map(a, b).mean()), rel=0.03)
+    large = measure_photo(np.repeat(np.repeat(a, 30, 0), 30, 1), np.repeat(np.repeat(b, 30, 0), 30, 1))
+    assert large.linf == seen.linf
