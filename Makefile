@@ -1,13 +1,14 @@
 # make demo   cloak the sample photos and show what it did
 # make test   run the tests
 # make check  format, lint, types, tests: what a change must pass
+# make bench  the benchmark, PROTOCOL=smoke (a minute), dev (an hour) or full
 # Each sets up .venv first and reuses it while pyproject.toml is unchanged.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check format setup setup-dev clean
+.PHONY: demo test test-slow check bench format setup setup-dev clean
 
 demo: setup
 	$(BIN)/cloak protect samples --out demo --overwrite --picture demo/before_after.png
@@ -23,6 +24,11 @@ check: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+PROTOCOL ?= smoke
+
+bench: setup-dev
+	$(BIN)/cloak bench benchmarks/protocols/$(PROTOCOL).toml --resume
 
 format: setup-dev
 	$(BIN)/ruff format .
@@ -45,4 +51,4 @@ install:
 	  cp pyproject.toml $(STAMP); }
 
 clean:
-	rm -rf $(VENV) demo .cache
+	rm -rf $(VENV) demo bench .cache

@@ -8,6 +8,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,6 +218,9 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    missing = [name for name in ("matplotlib", "sklearn") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"cloak bench needs {' and '.join(missing)}; install them with: pip install 'cloak[bench]'")
     from cloak.bench.command import run_command
 
     console = Console(stderr=True, quiet=options.quiet)

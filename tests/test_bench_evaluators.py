@@ -1,5 +1,6 @@
 """Evaluators as a tracker would use them; an ONNX file that is known to the last number."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,14 @@ def test_a_python_function_gets_aligned_crops() -> None:
     np.testing.assert_allclose(evaluator.embed(photo, face), expected, atol=1e-6)
     with pytest.raises(UsageError, match=r"expected embeddings \(1, d\) of one crop, got shape \(1, 3, 112, 112\)"):
         load_evaluator("tests.test_bench_evaluators:wrong_shape").embed(photo, face)
+
+
+def test_a_module_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_recogniser_of_a_test.py").write_text("def embed(crops):\n    return crops.amax(dim=(2, 3))\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path])
+    evaluator = load_evaluator("own_recogniser_of_a_test:embed")
+    assert evaluator.embed(smooth_noise(160, 160, 3), made_up_face(40, 30, 70)).shape == (3,)
 
 
 def test_a_known_recogniser_is_compared_by_its_plain_cosine() -> None:

@@ -259,3 +259,11 @@ def test_an_interrupted_benchmark_says_how_to_go_on(
     monkeypatch.setattr("cloak.bench.command.run_protocol", interrupt)
     assert main(["bench", str(protocol.folder / "tiny.toml"), "--data", str(tree)]) == 130
     assert "interrupted; what is finished is kept, go on with --resume" in capsys.readouterr().err
+
+
+def test_without_the_extra_the_command_says_what_to_install(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cloak.cli.find_spec", lambda name: None)
+    assert main(["bench", str(protocol.folder / "tiny.toml")]) == 2
+    assert "cloak bench needs matplotlib and sklearn; install them with: pip install" in capsys.readouterr().err

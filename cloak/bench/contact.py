@@ -25,7 +25,7 @@ GAP = 8
 LINE = 17
 """Height of a line of text, pixels."""
 
-ACROSS = 8
+ACROSS = 10
 """Faces in a row at most, the original among them; further ones follow below, beside it again."""
 
 INK, PAPER = (40, 40, 40), (255, 255, 255)

@@ -217,6 +217,8 @@ def _read_specification(path: Path) -> Mapping[str, Any]:
 
 def _python(name: str, entry: str, spec: InputSpec, device: torch.device | str) -> Evaluator:
     module, _, attribute = entry.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # where users have their module; an installed command does not look there
     try:
         function = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

@@ -1,7 +1,7 @@
 """Embeddings -> what a tracker achieves against each entry, condition, evaluator and scenario."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ class Score:
         evaluators: for the results: name, thresholds, clean rates.
         impostors: evaluator -> sorted cosines of all pairs of different people.
         strangers: evaluator -> the distractors.
+        thresholds: evaluator -> false-accept rate -> threshold.
+        roc_rates: false-accept rates of the ROC curves.
+        known: measures without a cloak, which many entries share.
     """
 
     dataset: Dataset
@@ -48,6 +51,7 @@ class Score:
     strangers: Mapping[str, Faces]
     thresholds: Mapping[str, Mapping[float, float]]
     roc_rates: Floats
+    known: dict[Any, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset, clean: Album, evaluators: Sequence[str], protocol: Protocol) -> "Score":
@@ -184,16 +188,23 @@ class _View:
         probes, gallery = self.sides(scenario)
         if not probes:
             return {}
-        result = {}
-        for name, cloaked in (("measures", True), ("clean", False)):
-            asked, named = self.faces(probes, cloaked=cloaked), self.faces(gallery, cloaked=cloaked)
-            observed = attack(asked, named, self.judge.strangers[self.evaluator], self.judge.thresholds[self.evaluator])
-            if self.condition == "saved":
-                observed["adaptive"] = adaptive_probe_hits(asked, named, self.others(cloaked=cloaked))
-            published = self.faces([pair for pair in probes + gallery if pair[0].published], cloaked=cloaked)
-            observed["detected"] = published.detections()
-            result[name] = {measure: _estimate(values, self.judge.protocol) for measure, values in observed.items()}
-        return result
+        # the same for every entry of as many photos
+        key = (self.condition, self.evaluator, scenario, self.photos, tuple(probes), tuple(gallery))
+        if key not in self.judge.known:
+            self.judge.known[key] = self.measures(probes, gallery, cloaked=False)
+        return {"measures": self.measures(probes, gallery, cloaked=True), "clean": self.judge.known[key]}
+
+    def measures(
+        self, probes: Sequence[tuple[Item, int]], gallery: Sequence[tuple[Item, int]], *, cloaked: bool
+    ) -> dict[str, Any]:
+        """All measures of two sides, with the cloak or without."""
+        asked, named = self.faces(probes, cloaked=cloaked), self.faces(gallery, cloaked=cloaked)
+        observed = attack(asked, named, self.judge.strangers[self.evaluator], self.judge.thresholds[self.evaluator])
+        if self.condition == "saved":
+            observed["adaptive"] = adaptive_probe_hits(asked, named, self.others(cloaked=cloaked))
+        published = [pair for pair in (*probes, *gallery) if pair[0].published]
+        observed["detected"] = self.faces(published, cloaked=cloaked).detections()
+        return {measure: _estimate(values, self.judge.protocol) for measure, values in observed.items()}
 
     def others(self, *, cloaked: bool) -> Faces:
         """What an adaptive tracker has of people: their clean photos, and those of the cloaked files or originals."""
