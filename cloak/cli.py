@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
     # what the libraries tell their developers is not for users
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch|kornia|facenet_pytorch")
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch|kornia|facenet_pytorch|sklearn")
     try:
         code: int = options.run(options)
     except UsageError as error:

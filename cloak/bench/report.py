@@ -31,7 +31,7 @@ def write_report(results: Results, folder: Path, contact: Pixels | None = None) 
     kept = _finite(results)
     record = folder / "results.json"
     # first, since it is what took the time
-    save_bytes(json.dumps(kept, indent=1, allow_nan=False).encode(), record, overwrite=True)
+    save_bytes((json.dumps(kept, allow_nan=False, separators=(",", ":")) + "\n").encode(), record, overwrite=True)
     drawn = {name: png(figure) for name, figure in figures(kept).items()}
     sheet = encode(Photo(contact, format="JPEG")) if contact is not None else None
     pages = {"results.md": markdown(kept), "index.html": html(kept, drawn, sheet)}
@@ -41,9 +41,15 @@ def write_report(results: Results, folder: Path, contact: Pixels | None = None) 
 
 
 def _finite(value: Any) -> Any:
-    """NaN and infinities, which JSON does not know, as null."""
+    """NaN and infinities, which JSON does not know, as null; other numbers rounded."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float):
+        return round(value, DIGITS) if math.isfinite(value) else None
+    return value
+
+
+DIGITS = 6
+"""Of the numbers in results.json after the point."""

@@ -72,6 +72,7 @@ def run_protocol(
     gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
     workshop = Workshop(out, protocol.surrogates, torch.device(device), protocol.seed, find_lpips())
     entries = entries_of(protocol)
+    resumed = (out / JOURNAL).exists()
     journal = Journal(out / JOURNAL)
     to_show = photos_to_show(protocol, dataset)
     made = _cloak_all(workshop, entries, dataset, journal, tell)
@@ -88,7 +89,7 @@ def run_protocol(
     document = {
         "schema": 1,
         "protocol": asdict(protocol) | {"folder": "", "data": data.name},
-        "provenance": provenance(device) | {"seconds": time.perf_counter() - started},
+        "provenance": provenance(device) | {"seconds": time.perf_counter() - started, "resumed": resumed},
         "dataset": _described(dataset, clean),
         "evaluators": judge.evaluators,
         "sanity": judge.sanity(),
@@ -189,7 +190,7 @@ def provenance(device: torch.device | str) -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "versions": {"python": sys.version.split()[0]} | {name: _version(name) for name in LIBRARIES},
-        "device": f"cpu, {torch.get_num_threads()} threads" if str(device) == "cpu" else torch.cuda.get_device_name(),
+        "device": torch.cuda.get_device_name() if str(device) != "cpu" else f"cpu, threads: {torch.get_num_threads()}",
         "date": time.strftime("%Y-%m-%d"),
     }
 

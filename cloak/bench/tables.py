@@ -96,9 +96,10 @@ def provenance(results: Results) -> str:
     commit = (made["commit"][:12] or "unknown") + (" with uncommitted changes" if made["changed"] else "")
     versions = ", ".join(f"{name} {version or DASH}" for name, version in made["versions"].items())
     unreadable = len(data["unreadable"])
+    part = " for the last part of the run" if made.get("resumed") else ""
     return (
         f"Commit {commit}; {versions}; {made['device']}; seed {protocol['seed']}; {made['date']}, "
-        f"{made['seconds'] / 60:.0f} min; data {protocol['data']}: {len(data['people'])} people x "
+        f"{made['seconds'] / 60:.0f} min{part}; data {protocol['data']}: {len(data['people'])} people x "
         f"{amount(most_photos(results), 'cloaked photo')}, {data['photos']:,} photos of them in all, "
         f"{amount(data['distractors'], 'distractor')}"
         + (f"; {amount(unreadable, 'photo')} left out as unreadable" if unreadable else "")
