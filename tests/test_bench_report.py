@@ -212,6 +212,12 @@ def test_the_page_shows_what_the_tables_say(results: dict[str, Any]) -> None:
         assert f"<dt>{word}</dt>" in page
 
 
+def test_the_surrogates_network_in_other_code_is_not_called_held_out(results: dict[str, Any]) -> None:
+    for evaluator in results["evaluators"]:
+        evaluator["name"] = evaluator["name"].replace("dlib", "dlib-cpp")
+    assert "dlib-cpp (surrogate)" in main_table(results).headings
+
+
 def test_the_report_is_written_over_an_older_one(results: dict[str, Any], tmp_path: Path) -> None:
     results["entries"][0]["curves"][0]["roc"][0] = float("nan")
     for _ in range(2):
@@ -221,6 +227,7 @@ def test_the_report_is_written_over_an_older_one(results: dict[str, Any], tmp_pa
         "results.md",
         "index.html",
         *(f"plots/{name}.png" for name in ("psr_against_dssim", "similarity", "roc", "robustness")),
+        "plots/faces.jpg",
     ]
     assert all(path.stat().st_size for path in written)
     kept = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))

@@ -24,7 +24,7 @@ from cloak.recognizers import load_recognizer
 from cloak.types import Visibility
 from cloak.visibility import measure_face, measure_photo
 
-PHOTOS_AT_ONCE = 64
+PHOTOS_AT_ONCE = 32
 """Photos whose faces are cloaked together, and are lost together when a run is killed."""
 
 CROPS_AT_ONCE = 4

@@ -30,9 +30,13 @@ def evaluators(results: Results) -> tuple[str, ...]:
     return tuple(evaluator["name"] for evaluator in results["evaluators"])
 
 
+SAME_NETWORK: Mapping[str, str] = {"dlib-cpp": "dlib"}
+"""Evaluator -> the recogniser of the manifest that is the same network in other code."""
+
+
 def is_surrogate(results: Results, evaluator: str) -> bool:
-    """Whether the cloaks were made against this evaluator."""
-    return evaluator in results["protocol"]["surrogates"]
+    """Whether the cloaks were made against this evaluator's network."""
+    return SAME_NETWORK.get(evaluator, evaluator) in results["protocol"]["surrogates"]
 
 
 def evaluator_title(results: Results, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Results -> a folder: results.json, results.md, plots/*.png, index.html."""
+"""Results -> a folder: results.json, results.md, index.html, plots/*.png, plots/faces.jpg."""
 
 import json
 import math
@@ -20,10 +20,10 @@ def write_report(results: Results, folder: Path, contact: Pixels | None = None) 
     Args:
         results: those of ``run_protocol``.
         folder: is made where there is none.
-        contact: a picture of faces, see ``contact.contact_sheet``; goes into the page.
+        contact: a picture of faces, see ``contact.contact_sheet``; goes into the page, too.
 
     Returns:
-        The files: the JSON, the Markdown, the page, the plots.
+        The files: the JSON, the Markdown, the page, the plots, the picture of faces.
 
     Raises:
         SaveError: a file cannot be written.
@@ -37,7 +37,11 @@ def write_report(results: Results, folder: Path, contact: Pixels | None = None) 
     pages = {"results.md": markdown(kept), "index.html": html(kept, drawn, sheet)}
     for name, text in pages.items():
         save_bytes(text.encode(), folder / name, overwrite=True)
-    return [record, *(folder / name for name in pages), *save_figures(drawn, folder / "plots")]
+    written = [record, *(folder / name for name in pages), *save_figures(drawn, folder / "plots")]
+    if sheet is not None:
+        written.append(folder / "plots" / "faces.jpg")
+        save_bytes(sheet, written[-1], overwrite=True)
+    return written
 
 
 def _finite(value: Any) -> Any:
