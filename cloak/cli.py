@@ -5,6 +5,7 @@ Exit codes: 0 all photos protected, 1 some were not (each listed with the reason
 """
 
 import argparse
+import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -105,6 +106,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.set_defaults(run=_compare, interrupted="nothing was written")
 
+    models = commands.add_parser(
+        "models", help="the recognisers that cloak knows", description="List and verify recognisers."
+    )
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="what each is, and whether its weights are on disk")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(run=_models_list, interrupted="nothing was written")
+    verify = actions.add_parser("verify", help="compare the weights on disk with the manifest")
+    verify.set_defaults(run=_models_verify, interrupted="nothing was written")
+    where = actions.add_parser("path", help="the folder of the weights")
+    where.set_defaults(run=_models_path, interrupted="nothing was written")
+
     bench = commands.add_parser(
         "bench",
         help="measure how far cloaks reduce identity match",
@@ -202,6 +215,7 @@ def _write_report(reports: Sequence[PhotoReport], path: Path) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from cloak import compare
+    from cloak.models import known_models
     from cloak.report import comparison_table
 
     comparison = compare(options.first, options.second, device=options.device)
@@ -209,11 +223,41 @@ def _compare(options: argparse.Namespace) -> int:
         print(comparison.to_json())
         return PROTECTED
     Console(width=None if sys.stdout.isatty() else 160).print(comparison_table(comparison))
+    shares = ", ".join(f"{model.name} {model.far:g}" for model in known_models() if model.name in comparison.thresholds)
     print(
         f"faces: {len(comparison.faces)} in {options.first}, {comparison.faces_in_second} in {options.second}\n"
-        "At or above its threshold, a recogniser takes two faces for one person. The thresholds let about\n"
-        "one in a hundred pairs of different people pass (FAR 1e-2). Of several faces, the most similar counts."
+        "At or above its threshold, a recogniser takes two faces for one person. Of several faces, the most\n"
+        f"similar counts. Share of pairs of different people that the threshold lets pass: {shares}."
     )
+    return PROTECTED
+
+
+def _models_list(options: argparse.Namespace) -> int:
+    from cloak.models import known_models
+
+    models = known_models()
+    if options.json:
+        print(json.dumps([model.to_dict() for model in models], ensure_ascii=False, indent=1))
+        return PROTECTED
+    from cloak.report import models_table
+
+    Console(width=None if sys.stdout.isatty() else 160).print(models_table(models))
+    return PROTECTED
+
+
+def _models_verify(options: argparse.Namespace) -> int:
+    from cloak.models import SOUND, known_models
+
+    states = [(model, model.state()) for model in known_models()]
+    for model, state in states:
+        print(f"{model.name}: {model.path}: {'sha256 as in the manifest' if state == SOUND else state}")
+    return PROTECTED if all(state == SOUND for _, state in states) else NOT_PROTECTED
+
+
+def _models_path(options: argparse.Namespace) -> int:
+    from cloak.weights import weights_folder
+
+    print(weights_folder())
     return PROTECTED
 
 

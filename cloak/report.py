@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from rich.table import Table
 
 from cloak.errors import CloakError
+from cloak.models import Model
 from cloak.photo import Photo, encode, read_photo, save_bytes
 from cloak.types import Comparison, Face, PhotoReport, Pixels
 
@@ -58,6 +59,24 @@ def comparison_table(comparison: Comparison) -> Table:
                 f"{seen.dssim:.4f}" if seen else "-",
                 f"{seen.psnr:.1f}" if seen else "-",
             )
+    return table
+
+
+def models_table(models: Sequence[Model]) -> Table:
+    """A block of lines for each recogniser."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for model in models:
+        use = "commercial use allowed" if model.commercial else "no commercial use"
+        role = "surrogate and evaluator" if model.surrogate else "evaluator only"
+        for heading, value in (
+            (model.name, f"{model.title} ({model.year}), {role}"),
+            ("", f"trained on {model.training_data}; {model.loss}"),
+            ("", f"input {model.size[0]} x {model.size[1]} px, {model.dimension} numbers, {model.distance}"),
+            ("", f"threshold {model.threshold} at FAR {model.far:g}; measured on {model.measured_on}"),
+            ("", f"licence {model.licence}: {use}"),
+            ("", f"{model.path}, {model.bytes:,} bytes, sha256 {model.sha256}: {model.state()}"),
+        ):
+            table.add_row(heading, value)
     return table
 
 
