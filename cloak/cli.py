@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=DETAILS,
     )
     parser.add_argument("--version", action="version", version=f"cloak {__version__}")
+    parser.set_defaults(interrupted="nothing was written")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     protect = commands.add_parser(
@@ -104,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: auto)"
     )
-    compare.set_defaults(run=_compare, interrupted="nothing was written")
+    compare.set_defaults(run=_compare)
 
     models = commands.add_parser(
         "models", help="the recognisers that cloak knows", description="List and verify recognisers."
@@ -112,11 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     actions = models.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="what each is, and whether its weights are on disk")
     listing.add_argument("--json", action="store_true", help="print JSON")
-    listing.set_defaults(run=_models_list, interrupted="nothing was written")
+    listing.set_defaults(run=_models_list)
     verify = actions.add_parser("verify", help="compare the weights on disk with the manifest")
-    verify.set_defaults(run=_models_verify, interrupted="nothing was written")
+    verify.set_defaults(run=_models_verify)
     where = actions.add_parser("path", help="the folder of the weights")
-    where.set_defaults(run=_models_path, interrupted="nothing was written")
+    where.set_defaults(run=_models_path)
 
     bench = commands.add_parser(
         "bench",

@@ -1,12 +1,11 @@
 """The recognisers that cloak knows, as a user sees them: what they are, and whether their files are sound."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cloak.weights import read_manifest, weights_folder
+from cloak.weights import file_sha256, read_manifest, weights_folder
 
 SOUND, ABSENT, DAMAGED = "on disk", "absent", "damaged"
 
@@ -63,10 +62,9 @@ class Model:
     def state(self) -> str:
         """Whether the weights are there, and the very ones that the manifest names."""
         try:
-            data = self.path.read_bytes()
+            return SOUND if file_sha256(self.path) == self.sha256 else DAMAGED
         except OSError:
             return ABSENT
-        return SOUND if hashlib.sha256(data).hexdigest() == self.sha256 else DAMAGED
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: all of it, with the path and the state."""

@@ -1,7 +1,6 @@
 """Manifest -> verified local file -> tensors. Nothing here uses the network."""
 
 import hashlib
-import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,11 +10,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from cloak.errors import WeightsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from cloak.toml import tomllib
 
 PACKAGE = Path(__file__).parent
 
@@ -41,6 +36,11 @@ def read_manifest() -> Mapping[str, Mapping[str, Any]]:
             f"{path}: expected the manifest of the weights, got {error.strerror}; reinstall cloak"
         ) from None
     return manifest
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def load_weights(entry: Mapping[str, Any], folder: Path | None = None) -> dict[str, Tensor]:

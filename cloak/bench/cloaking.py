@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from cloak.methods import Method
 from cloak.patches import FacePatch
 from cloak.photo import read_photo, save_bytes
 from cloak.pipeline import Prepared, compose, encode_within_budget, perturb, prepare
-from cloak.recognizers import load_recognizer
+from cloak.recognizers import Recognizer, load_recognizer
 from cloak.types import Visibility
 from cloak.visibility import measure_face, measure_photo
+from cloak.weights import file_sha256
 
 PHOTOS_AT_ONCE = 32
 """Photos whose faces are cloaked together, and are lost together when a run is killed."""
@@ -49,6 +51,16 @@ class Workshop:
     seed: int
     lpips: Callable[[Any, Any], float] | None = None
 
+    @cached_property
+    def detector(self) -> FaceDetector:
+        """Loaded when something has to be cloaked, once for all methods."""
+        return FaceDetector(self.device)
+
+    @cached_property
+    def recognizers(self) -> tuple[Recognizer, ...]:
+        """The surrogates, loaded like the detector."""
+        return tuple(load_recognizer(name, self.device) for name in self.surrogates)
+
     def cloak(
         self, method: Method, photos: Sequence[Path], journal: Journal, on_done: Callable[[int], None]
     ) -> list[dict[str, Any]]:
@@ -64,12 +76,9 @@ class Workshop:
         finished = {key: record for key in keys if (record := journal.get(key)) and self._intact(record)}
         missing = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in finished]
         on_done(len(finished))
-        detector = FaceDetector(self.device) if missing else None
-        recognizers = [load_recognizer(name, self.device) for name in self.surrogates] if missing else []
         for start in range(0, len(missing), PHOTOS_AT_ONCE):
-            assert detector is not None
             chunk = missing[start : start + PHOTOS_AT_ONCE]
-            made = self._make(method, [photo for _, photo in chunk], detector, recognizers)
+            made = self._make(method, [photo for _, photo in chunk])
             records = list(zip([key for key, _ in chunk], made, strict=True))
             journal.put(records)
             finished |= dict(records)
@@ -87,21 +96,21 @@ class Workshop:
         if record["error"]:
             return True
         path = self.out / record["output"]
-        return path.is_file() and content_hash(path) == str(record["content"])
+        return path.is_file() and file_sha256(path) == str(record["content"])
 
-    def _make(self, method: Method, photos: Sequence[Path], detector: FaceDetector, recognizers: Any) -> Any:
+    def _make(self, method: Method, photos: Sequence[Path]) -> list[dict[str, Any]]:
         """Cloak photos; a record each."""
         records: list[dict[str, Any]] = [{"error": ""} for _ in photos]
         prepared: dict[int, Prepared] = {}
         for index, photo in enumerate(photos):
             try:
-                prepared[index] = prepare(read_photo(photo), str(photo), detector, method, self.seed)
+                prepared[index] = prepare(read_photo(photo), str(photo), self.detector, method, self.seed)
             except CloakError as error:
                 name = f"{photo.parent.name}/{photo.name}"
                 records[index]["error"] = str(error).replace(str(photo), name)
         started = time.perf_counter()
         patches = [patch for item in prepared.values() for patch in item.patches]
-        deltas = iter(self._perturb(patches, recognizers, method) if method.saved else ())
+        deltas = iter(self._perturb(patches, method) if method.saved else ())
         each = (time.perf_counter() - started) / max(len(patches), 1)
         for index, item in prepared.items():
             started = time.perf_counter()
@@ -116,9 +125,9 @@ class Workshop:
             records[index] |= self._record(item, target, seconds)
         return records
 
-    def _perturb(self, patches: Sequence[FacePatch], recognizers: Any, method: Method) -> list[Tensor]:
+    def _perturb(self, patches: Sequence[FacePatch], method: Method) -> list[Tensor]:
         crops = CROPS_AT_ONCE if self.device.type == "cpu" else 0
-        return perturb(patches, recognizers, method, self.device, crops_at_once=crops)
+        return perturb(patches, self.recognizers, method, self.device, crops_at_once=crops)
 
     def _record(self, prepared: Prepared, target: Path, seconds: float) -> dict[str, Any]:
         """What is known of a cloaked file: where it is, what it cost, what of it can be seen."""
@@ -128,7 +137,7 @@ class Workshop:
         seen = {"face": measure_face(original, saved, face.box), "photo": measure_photo(original, saved)}
         return {
             "output": str(target.relative_to(self.out)),
-            "content": content_hash(target),
+            "content": file_sha256(target),
             "faces": len(prepared.faces),
             "seconds_per_face": seconds,
             "unchanged": bool(np.array_equal(original, saved)),
@@ -140,8 +149,3 @@ class Workshop:
 def _finite(visibility: Visibility) -> dict[str, float]:
     """As a dictionary; the PSNR of an unchanged picture, infinite, as 100 dB."""
     return asdict(replace(visibility, psnr=min(visibility.psnr, 100.0)))
-
-
-def content_hash(path: Path) -> str:
-    """sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

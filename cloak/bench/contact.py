@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cloak.bench.text import number
 from cloak.report import GAIN, amplified_difference, around, fitted
 from cloak.types import Face, Pixels
-from cloak.visibility import measure_face
+from cloak.visibility import dssim_and_peak
 
 Cloaked = tuple[str, Pixels]
 """(name of the entry, the photo as it was saved)."""
@@ -71,7 +71,7 @@ def _draw_row(sheet: Image.Image, row: Shown, top: int) -> None:
     for column, (name, pixels) in enumerate(cloaked, start=1):
         place = (GAP + column * (SIDE + GAP), top + LINE)
         after = around(pixels, face)
-        dssim = measure_face(original, pixels, face.box).dssim
+        dssim, _ = dssim_and_peak(original, pixels, face.box)
         detail = f"face DSSIM {number(dssim, 4)}" if not np.array_equal(original, pixels) else "identical"
         _draw_tile(sheet, place, name, detail, after)
         difference = fitted(amplified_difference(before, after), SIDE)

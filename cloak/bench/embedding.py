@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cloak.bench.cloaking import content_hash
 from cloak.bench.conditions import find_condition
 from cloak.bench.evaluators import Evaluator
 from cloak.bench.measures import Faces, unit
@@ -16,6 +15,7 @@ from cloak.bench.store import EmbeddingStore
 from cloak.errors import CloakError
 from cloak.photo import read_photo
 from cloak.types import Pixels
+from cloak.weights import file_sha256
 
 Embedded = Mapping[str, NDArray[np.float32] | None]
 """Evaluator -> embedding of length 1, None where its detector found no face."""
@@ -34,7 +34,7 @@ class Gaze:
         Raises:
             CloakError: the photo cannot be read.
         """
-        content = content_hash(path)
+        content = file_sha256(path)
         result: dict[str, Embedded] = {}
         pixels: Pixels | None = None
         for condition in conditions:

@@ -36,13 +36,9 @@ from cloak.align import crop_face
 from cloak.detect import FaceDetector
 from cloak.errors import UsageError
 from cloak.recognizers import InputSpec, load_recognizer
+from cloak.toml import read_toml
 from cloak.types import Face, Pixels
-from cloak.weights import read_manifest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from cloak.weights import file_sha256, read_manifest
 
 Embedding: TypeAlias = NDArray[np.float32]
 """(d,), not normalised."""
@@ -121,7 +117,7 @@ def file_hash(path: Path) -> str:
         UsageError: it cannot be read.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise UsageError(f"{path}: expected a model file, got {error.strerror}") from None
 
@@ -201,12 +197,7 @@ def _specified(path: Path, device: torch.device | str) -> Evaluator:
 
 
 def _read_specification(path: Path) -> Mapping[str, Any]:
-    try:
-        given: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: expected the specification of an evaluator, got {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: expected TOML, got: {error}") from None
+    given = read_toml(path, "the specification of an evaluator")
     unknown = set(given) - {"name", "file", "entry", "input"}
     if unknown or ("file" in given) == ("entry" in given):
         raise UsageError(

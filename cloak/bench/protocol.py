@@ -1,6 +1,5 @@
 """A protocol in TOML -> what is measured: whose photos, which cloaks, by whom, under what."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,11 +9,7 @@ from cloak.bench.conditions import find_condition
 from cloak.errors import UsageError
 from cloak.methods import Method, find_method
 from cloak.recognizers import EMBEDDED
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from cloak.toml import read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,19 +96,12 @@ def read_protocol(path: Path) -> Protocol:
     Raises:
         UsageError: no such file, not TOML, or something in it that is unknown or wrong.
     """
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: expected a protocol, got {error.strerror}; there are some in benchmarks/") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: expected TOML, got: {error}") from None
+    given = read_toml(path, "a protocol", "; there are some in benchmarks/")
     try:
         given["cloaks"] = tuple(_build(Cloaks, item) for item in given.get("cloaks", ()))
         protocol: Protocol = _build(Protocol, {"name": path.stem, **given, "folder": path.resolve().parent})
         _check(protocol)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{path}: {error}") from None
-    except UsageError as error:
+    except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"{path}: {error}") from None
     return protocol
 

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 
 from cloak.bench.cloaking import Workshop
+from cloak.bench.contact import Shown
 from cloak.bench.datasets import Dataset, read_dataset
 from cloak.bench.embedding import Album, Gaze, embed_all
 from cloak.bench.evaluators import load_evaluator
 from cloak.bench.lpips import find_lpips
 from cloak.bench.protocol import Entry, Protocol, entries_of
-from cloak.bench.scoring import Score, score
-from cloak.bench.showcase import Shown, photos_to_show, show
+from cloak.bench.scoring import ROC_RATES, Score, score
+from cloak.bench.showcase import photos_to_show, show
 from cloak.bench.store import EmbeddingStore, Journal, cache_folder
 from cloak.errors import UsageError
 
@@ -58,7 +59,8 @@ def run_protocol(
         UsageError: ``out`` holds an earlier run; or the data, an evaluator or a method cannot serve.
     """
     started = time.perf_counter()
-    if (out / JOURNAL).exists() and not resume:
+    resumed = (out / JOURNAL).exists()
+    if resumed and not resume:
         raise UsageError(f"{out}: holds an earlier run; pass --resume to finish it, or another --out")
     dataset = read_dataset(
         data,
@@ -72,7 +74,6 @@ def run_protocol(
     gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
     workshop = Workshop(out, protocol.surrogates, torch.device(device), protocol.seed, find_lpips())
     entries = entries_of(protocol)
-    resumed = (out / JOURNAL).exists()
     journal = Journal(out / JOURNAL)
     to_show = photos_to_show(protocol, dataset)
     made = _cloak_all(workshop, entries, dataset, journal, tell)
@@ -93,7 +94,7 @@ def run_protocol(
         "dataset": _described(dataset, clean),
         "evaluators": judge.evaluators,
         "sanity": judge.sanity(),
-        "fars": [float(f) for f in judge.roc_rates],
+        "fars": [float(f) for f in ROC_RATES],
         "entries": [
             {**describe(entry, made[entry.name]), **result} for entry, result in zip(entries, results, strict=True)
         ],

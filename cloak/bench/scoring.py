@@ -39,7 +39,6 @@ class Score:
         impostors: evaluator -> sorted cosines of all pairs of different people.
         strangers: evaluator -> the distractors.
         thresholds: evaluator -> false-accept rate -> threshold.
-        roc_rates: false-accept rates of the ROC curves.
         known: measures without a cloak, which many entries share.
     """
 
@@ -50,7 +49,6 @@ class Score:
     impostors: Mapping[str, Floats]
     strangers: Mapping[str, Faces]
     thresholds: Mapping[str, Mapping[float, float]]
-    roc_rates: Floats
     known: dict[Any, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -84,7 +82,7 @@ class Score:
                     "roc": roc(genuine.values, impostors[name], list(ROC_RATES)),
                 }
             )
-        return cls(dataset, clean, protocol, described, impostors, strangers, thresholds, ROC_RATES)
+        return cls(dataset, clean, protocol, described, impostors, strangers, thresholds)
 
     def sanity(self) -> list[dict[str, Any]]:
         """What the measures say of probes whose answer is known, per evaluator.
@@ -102,7 +100,7 @@ class Score:
             rows.append(
                 {
                     "evaluator": name,
-                    "identical": self._estimates(attack(same, same, self.strangers[name], self.thresholds[name])),
+                    "identical": self._against(name, same, same),
                     "strangers": self._against(name, self._faces(name, moved), gallery),
                     "original": self._against(name, self._faces(name, own), gallery),
                 }
@@ -110,12 +108,13 @@ class Score:
         return rows
 
     def _against(self, name: str, probes: Faces, gallery: Faces) -> dict[str, Any]:
-        return self._estimates(attack(probes, gallery, self.strangers[name], self.thresholds[name]))
+        return self.estimates(attack(probes, gallery, self.strangers[name], self.thresholds[name]))
 
     def _faces(self, name: str, photos: Sequence[tuple[Path, int]]) -> Faces:
         return self.clean.faces(name, [(path, "saved") for path, _ in photos], [number for _, number in photos])
 
-    def _estimates(self, observed: Mapping[str, Observations]) -> dict[str, Any]:
+    def estimates(self, observed: Mapping[str, Observations]) -> dict[str, Any]:
+        """Each measure with its interval."""
         return {measure: _estimate(values, self.protocol) for measure, values in observed.items()}
 
 
@@ -134,10 +133,11 @@ def score(judge: Score, entry: Entry, files: Mapping[Path, Path], album: Album) 
     saved = entry.conditions.get("saved", 0)
     # the saved file once more on the photos that other conditions saw, so that one can compare
     fewer = sorted({photos for photos in entry.conditions.values() if photos < saved})
+    everything = Album({**judge.clean.embedded, **album.embedded}, {})
     records, curves = [], []
     for condition, photos in (*entry.conditions.items(), *(("saved", photos) for photos in fewer)):
         for evaluator in judge.thresholds:
-            view = _View(judge, files, album, condition, evaluator, photos)
+            view = _View(judge, files, everything, condition, evaluator, photos)
             place = {"condition": condition, "evaluator": evaluator, "photos": photos}
             found = {scenario: view.record(scenario) for scenario in SCENARIOS}
             records += [{**place, "scenario": scenario, **record} for scenario, record in found.items() if record]
@@ -148,7 +148,7 @@ def score(judge: Score, entry: Entry, files: Mapping[Path, Path], album: Album) 
 
 @dataclass(frozen=True)
 class _View:
-    """One entry under one condition, through one evaluator."""
+    """One entry under one condition, through one evaluator; ``album`` holds cloaked files and clean photos."""
 
     judge: Score
     files: Mapping[Path, Path]
@@ -170,15 +170,11 @@ class _View:
 
     def faces(self, items: Sequence[tuple[Item, int]], *, cloaked: bool) -> Faces:
         """The rows of items; published photos as cloaked files, or as their originals."""
-        people = [number for _, number in items]
-        if cloaked and any(item.published for item, _ in items):
-            mixed = Album({**self.judge.clean.embedded, **self.album.embedded}, {})
-            return mixed.faces(self.evaluator, [(self._file(item), self._condition(item)) for item, _ in items], people)
-        photos = [(item.path, self._condition(item)) for item, _ in items]
-        return self.judge.clean.faces(self.evaluator, photos, people)
-
-    def _file(self, item: Item) -> Path:
-        return self.files[item.path] if item.published else item.path
+        places = [
+            (self.files[item.path] if cloaked and item.published else item.path, self._condition(item))
+            for item, _ in items
+        ]
+        return self.album.faces(self.evaluator, places, [number for _, number in items])
 
     def _condition(self, item: Item) -> str:
         return self.condition if item.published else "saved"
@@ -204,7 +200,7 @@ class _View:
             observed["adaptive"] = adaptive_probe_hits(asked, named, self.others(cloaked=cloaked))
         published = [pair for pair in (*probes, *gallery) if pair[0].published]
         observed["detected"] = self.faces(published, cloaked=cloaked).detections()
-        return {measure: _estimate(values, self.judge.protocol) for measure, values in observed.items()}
+        return self.judge.estimates(observed)
 
     def others(self, *, cloaked: bool) -> Faces:
         """What an adaptive tracker has of people: their clean photos, and those of the cloaked files or originals."""

@@ -4,21 +4,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cloak.bench.cloaking import Workshop
+from cloak.bench.contact import Shown
 from cloak.bench.datasets import Dataset
 from cloak.bench.evaluators import central_face
 from cloak.bench.protocol import Entry, Protocol
 from cloak.bench.store import Journal
-from cloak.detect import FaceDetector
 from cloak.errors import UsageError
 from cloak.files import plan_jobs
 from cloak.photo import read_photo
-from cloak.types import Face, Pixels
 
 FROM_DATA = 3
 """How many of the data's people are shown where the protocol names no photos."""
-
-Shown = tuple[str, Pixels, Face, Sequence[tuple[str, Pixels]]]
-"""Caption, original, its face, and (entry, cloaked) of each entry."""
 
 
 def photos_to_show(protocol: Protocol, dataset: Dataset) -> list[Path]:
@@ -54,13 +50,12 @@ def show(
         tell("cloaking the contact sheet", number, len(shown))
         made[entry.name] = workshop.cloak(entry.method, photos, journal, lambda done: None)
     tell("cloaking the contact sheet", len(shown), len(shown))
-    detector = FaceDetector(workshop.device)
     rows: list[Shown] = []
     for index, photo in enumerate(photos):
         if any(records[index]["error"] for records in made.values()):
             continue
         original = read_photo(photo).pixels
-        face = central_face(detector.detect(original), original)
+        face = central_face(workshop.detector.detect(original), original)
         if face is not None:
             columns = [(name, read_photo(workshop.out / r[index]["output"]).pixels) for name, r in made.items()]
             rows.append((photo.stem.replace("_", " "), original, face, columns))
