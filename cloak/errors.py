@@ -33,3 +33,9 @@ class WeightsError(CloakError):
 
 class UsageError(CloakError):
     """An unknown mode, device or name, or paths that exclude each other."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """What a library's error says, in one line; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

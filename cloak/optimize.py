@@ -56,16 +56,39 @@ def cloak_patches(
     for step, degradation in enumerate(draw_degradations(method.views, method.steps)):
         variable.requires_grad_(True)
         seen = (batch.pixels + space.delta(variable)).clamp(0.0, 1.0)
-        loss = constraint.penalty(seen)
+        ends = [constraint.penalty(seen)] if method.penalty else []
+        gradients: list[Tensor | None] = [None] * len(ends)
         for picture in _pictures(seen, method, degradation):
-            for eye, own in zip(eyes, identities, strict=True):
-                loss = loss + objective(eye.embed(picture, jitters[step], degradation), own).sum()
-        (gradient,) = torch.autograd.grad(loss, variable)
+            shown = picture.detach().requires_grad_(True)
+            losses = [
+                objective(eye.embed(shown, jitters[step], degradation), own).sum()
+                for eye, own in zip(eyes, identities, strict=True)
+            ]
+            ends.append(picture)
+            gradients.append(balanced([torch.autograd.grad(loss, shown)[0] for loss in losses]))
+        (gradient,) = torch.autograd.grad(ends, variable, gradients)
         with torch.no_grad():
             moved = variable + rule.displacement(gradient, step)
             variable = space.variable(constraint.project(space.delta(moved)))
         on_step(step + 1)
     return space.delta(variable)
+
+
+def balanced(gradients: Sequence[Tensor]) -> Tensor:
+    """The sum of several recognisers' gradients, so that none dominates.
+
+    Each counts as much as the others: for each face by itself, it is brought to the mean of their
+    lengths.
+
+    Args:
+        gradients: (n, ...) each.
+    """
+    if len(gradients) == 1:
+        return gradients[0]
+    stacked = torch.stack(list(gradients))  # (recognisers, n, ...)
+    lengths = stacked.flatten(2).norm(dim=2).view(*stacked.shape[:2], *[1] * (stacked.ndim - 2))
+    total: Tensor = (stacked * (lengths.mean(dim=0) / lengths.clamp_min(1e-12))).sum(dim=0)
+    return total
 
 
 def _random_start(batch: PatchBatch, method: Method) -> Tensor:

@@ -1,7 +1,7 @@
 """The main job: photos -> faces -> patches -> the loop -> saved files -> reports."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from cloak.measure import compare_photos, report_face
 from cloak.methods import find_mode
 from cloak.photo import Photo, photo_of, read_photo, save_bytes, to_image
 from cloak.pipeline import Prepared, compose, encode_within_budget, perturb, prepare
-from cloak.recognizers import EMBEDDED, load_recognizer
+from cloak.recognizers import EMBEDDED, Recognizer, load_recognizer
+from cloak.surrogates import AUTO, load_surrogates
 from cloak.types import CloakResult, Comparison, Face, PhotoReport, Pixels
 
 
@@ -45,19 +46,28 @@ class Cloaker:
     Args:
         mode: "low", "mid" or "high": face DSSIM at most .004, .009 or .017.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
-        seed: the same photo, mode and seed give the same result on one machine.
+        seed: the same photo, mode, surrogates and seed give the same result on one machine.
+        surrogates: recognisers that the cloak is made against, and that measure it: names, files,
+            specifications or module:factory (see ``cloak.recognizers.source``); "auto" stands for
+            all that are on disk.
+
+    Attributes:
+        notes: what a user should know of the surrogates, a sentence each.
 
     Raises:
-        UsageError: unknown mode or device.
-        WeightsError: the shipped weights are absent or damaged.
+        UsageError: unknown mode or device; a surrogate that is unknown or has no gradients.
+        WeightsError: weights are absent or damaged.
     """
 
-    def __init__(self, mode: str = "mid", *, device: str = "auto", seed: int = 0) -> None:
+    def __init__(
+        self, mode: str = "mid", *, device: str = "auto", seed: int = 0, surrogates: Sequence[str] = (AUTO,)
+    ) -> None:
         self.method = find_mode(mode)
         self.device = find_device(device)
         self.seed = seed
+        self._recognizers, self.notes = load_surrogates(surrogates, self.device)
         self._detector = FaceDetector(self.device)
-        self._recognizers = tuple(load_recognizer(name, self.device) for name in EMBEDDED)
+        self._judges = with_threshold(self._recognizers, self.device)
 
     def protect(self, image: Path | str | Image.Image | Pixels) -> CloakResult:
         """Protect one photo in memory; nothing is written.
@@ -126,22 +136,6 @@ class Cloaker:
             seconds = time.perf_counter() - start
             yield replace(report, source=job.source, mode=self.method.name, seconds=seconds)
 
-    def compare(
-        self, first: Path | str | Image.Image | Pixels, second: Path | str | Image.Image | Pixels
-    ) -> Comparison:
-        """Compare the faces of two photos, see ``Comparison``.
-
-        Raises:
-            PhotoError: not a photo that can be read.
-            NoFaceError: no face was found in one of them.
-        """
-        photos = (_open(first), _open(second))
-        comparison = compare_photos(photos[0].pixels, photos[1].pixels, self._recognizers, self._detector)
-        for name, count in ((first, len(comparison.faces)), (second, comparison.faces_in_second)):
-            if not count:
-                raise NoFaceError(f"{name if isinstance(name, (str, Path)) else 'the photo'}: no face was found in it")
-        return comparison
-
     def _protect_file(
         self, job: Job, sources: set[Path], overwrite: bool, tell: Callable[[str, float], None]
     ) -> PhotoReport:
@@ -168,8 +162,15 @@ class Cloaker:
 
     def _report(self, prepared: Prepared, saved: Pixels) -> PhotoReport:
         original = prepared.photo.pixels
-        faces = tuple(report_face(original, saved, face, self._recognizers, self._detector) for face in prepared.faces)
+        faces = tuple(report_face(original, saved, face, self._judges, self._detector) for face in prepared.faces)
         return PhotoReport(mode=self.method.name, faces=faces)
+
+
+def with_threshold(recognizers: Sequence[Recognizer], device: torch.device) -> tuple[Recognizer, ...]:
+    """Recognisers of which at least one can tell who is the same person: the embedded ones join if none can."""
+    if any(recognizer.spec.threshold is not None for recognizer in recognizers):
+        return tuple(recognizers)
+    return (*recognizers, *(load_recognizer(name, device) for name in EMBEDDED))
 
 
 def find_device(name: str) -> torch.device:
@@ -199,10 +200,34 @@ def detect_faces(image: Path | str | Image.Image | Pixels, *, device: str = "aut
 
 
 def compare(
-    first: Path | str | Image.Image | Pixels, second: Path | str | Image.Image | Pixels, *, device: str = "auto"
+    first: Path | str | Image.Image | Pixels,
+    second: Path | str | Image.Image | Pixels,
+    *,
+    device: str = "auto",
+    recognizers: Sequence[str] = (AUTO,),
 ) -> Comparison:
-    """Compare the faces of two photos; see ``Cloaker.compare``."""
-    return Cloaker(device=device).compare(first, second)
+    """Compare the faces of two photos.
+
+    Args:
+        first: a photo.
+        second: another, or the same one cloaked.
+        device: "auto", "cpu" or "cuda".
+        recognizers: see ``Cloaker``; gradients are not needed here.
+
+    Raises:
+        PhotoError: not a photo that can be read.
+        NoFaceError: no face was found in one of them.
+        UsageError: a recogniser is unknown or cannot be loaded.
+        WeightsError: weights are absent or damaged.
+    """
+    where = find_device(device)
+    photos = (_open(first), _open(second))
+    loaded, _ = load_surrogates(recognizers, where, gradients=False)
+    comparison = compare_photos(photos[0].pixels, photos[1].pixels, loaded, FaceDetector(where))
+    for name, count in ((first, len(comparison.faces)), (second, comparison.faces_in_second)):
+        if not count:
+            raise NoFaceError(f"{name if isinstance(name, (str, Path)) else 'the photo'}: no face was found in it")
+    return comparison
 
 
 def _open(image: Path | str | Image.Image | Pixels) -> Photo:

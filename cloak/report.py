@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 from rich.table import Table
 
 from cloak.errors import CloakError
-from cloak.models import Model
+from cloak.models import ABSENT, DAMAGED, Model
 from cloak.photo import Photo, encode, read_photo, save_bytes
 from cloak.types import Comparison, Face, PhotoReport, Pixels
+
+if TYPE_CHECKING:
+    from cloak.bench.check import Check
 
 TILE = 320
 """Side of a face in the picture, pixels."""
@@ -54,8 +58,8 @@ def comparison_table(comparison: Comparison) -> Table:
                 str(number),
                 name,
                 f"{similarity:.3f}",
-                f"{threshold:.3f}",
-                "same person" if similarity >= threshold else "no match",
+                "-" if threshold is None else f"{threshold:.3f}",
+                "-" if threshold is None else "same person" if similarity >= threshold else "no match",
                 f"{seen.dssim:.4f}" if seen else "-",
                 f"{seen.psnr:.1f}" if seen else "-",
             )
@@ -66,18 +70,72 @@ def models_table(models: Sequence[Model]) -> Table:
     """A block of lines for each recogniser."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for model in models:
-        use = "commercial use allowed" if model.commercial else "no commercial use"
-        role = "surrogate and evaluator" if model.surrogate else "evaluator only"
-        for heading, value in (
-            (model.name, f"{model.title} ({model.year}), {role}"),
-            ("", f"trained on {model.training_data}; {model.loss}"),
-            ("", f"input {model.size[0]} x {model.size[1]} px, {model.dimension} numbers, {model.distance}"),
-            ("", f"threshold {model.threshold} at FAR {model.far:g}; measured on {model.measured_on}"),
-            ("", f"licence {model.licence}: {use}"),
-            ("", f"{model.path}, {model.bytes:,} bytes, sha256 {model.sha256}: {model.state()}"),
-        ):
+        for heading, value in zip((model.name, *[""] * 6), _lines_of(model), strict=False):
             table.add_row(heading, value)
     return table
+
+
+def _lines_of(model: Model) -> tuple[str, ...]:
+    year = f" ({model.year})" if model.year else ""
+    missing = f" (as a surrogate it needs: pip install 'cloak[models]' for {', '.join(model.needs)})"
+    dimension = f"{model.dimension} numbers, " if model.dimension else ""
+    measured = f"threshold {model.threshold} at FAR {model.far:g}; measured on {model.measured_on}" if model.far else ""
+    size = f"{model.bytes:,} bytes, " if model.bytes else ""
+    digest = model.sha256 or "not published, pinned at the first download"
+    state = model.state()
+    return (
+        f"{model.title}{year}, {'surrogate and evaluator' if model.surrogate else 'evaluator' + missing}",
+        f"{model.architecture}, trained on {model.training_data}; {model.loss}",
+        f"input {model.size[0]} x {model.size[1]} px, {dimension}{model.distance}",
+        measured or "threshold not measured here: cloak models check NAME --data DIR measures it",
+        f"licence {model.licence}: {'commercial use allowed' if model.commercial else 'no commercial use'}",
+        f"{model.path or 'Python'}, {size}sha256 {digest}: {state}"
+        + (f"; {model.advice}" if state in (ABSENT, DAMAGED) else ""),
+    )
+
+
+def check_table(check: "Check") -> Table:
+    """One line for each preprocessing."""
+    table = Table(box=None, pad_edge=False)
+    for heading in (
+        "preprocessing",
+        "channels",
+        "TAR@FAR 1e-2",
+        "TAR@FAR 1e-3",
+        "separation d'",
+        "threshold 1e-3",
+    ):
+        table.add_column(heading, justify="left" if heading in ("preprocessing", "channels") else "right")
+    for fit in check.fits:
+        numbers = (*fit.tar, fit.separation, fit.thresholds[-1])
+        table.add_row(fit.label, fit.input.channels, *(f"{value:.3f}" for value in numbers))
+    return table
+
+
+def check_verdict(check: "Check") -> str:
+    """What the table says, and what to write into the specification."""
+    basis = f"{check.faces} faces of {check.people} people, {check.impostors:,} impostor pairs"
+    lines = [f"{check.name}: {check.surrogate or 'can be surrogate and evaluator'}; measured on {basis}"]
+    if check.impostors < ENOUGH_IMPOSTORS:
+        lines.append(f"so few impostor pairs (fewer than {ENOUGH_IMPOSTORS:,}) make the lower FAR uncertain")
+    best = check.best
+    if best is check.stated:
+        lines.append("the stated preprocessing fits best; to have verdicts, put into the specification:")
+    else:
+        scale = list(best.input.scale) if isinstance(best.input.scale, tuple) else best.input.scale
+        lines += [
+            f'WRONG PREPROCESSING: "{best.label}" fits better than the stated one; put into the specification:',
+            "[input]",
+            f'channels = "{best.input.channels}"',
+            f"mean = {list(best.input.mean)}",
+            f"scale = {scale}",
+        ]
+    lines += ["[embedding]", f"threshold = {best.thresholds[0]:.3f}", "far = 0.01", f'measured_on = "{basis}"']
+    return "\n".join(lines)
+
+
+ENOUGH_IMPOSTORS = 10_000
+"""A false-accept rate of 1e-3 rests on ten of so many pairs."""
 
 
 def write_picture(reports: Sequence[PhotoReport], path: Path) -> None:

@@ -67,16 +67,18 @@ class Match:
     Attributes:
         before: similarity of the original to its own mirror image: what an easy match scores.
         after: similarity of the saved face to the original one.
-        threshold: at or above this the recogniser takes two faces for one person.
+        threshold: at or above this the recogniser takes two faces for one person; None where
+            nobody measured it.
     """
 
     before: float
     after: float
-    threshold: float
+    threshold: float | None
 
     @property
     def protected(self) -> bool:
-        return self.after < self.threshold
+        """Whether the recogniser no longer matches the face; a recogniser without a threshold cannot tell."""
+        return self.threshold is None or self.after < self.threshold
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class FaceReport:
 
     @property
     def protected(self) -> bool:
-        """Whether every recogniser that was asked no longer matches the face."""
+        """Whether every recogniser that can tell no longer matches the face."""
         return all(match.protected for match in self.matches.values())
 
 
@@ -166,12 +168,13 @@ class Comparison:
     Attributes:
         faces: of the first photo, the largest first.
         faces_in_second: how many were found there.
-        thresholds: recogniser -> at or above this it takes two faces for one person.
+        thresholds: recogniser -> at or above this it takes two faces for one person; None where
+            nobody measured it.
     """
 
     faces: tuple[ComparedFace, ...]
     faces_in_second: int
-    thresholds: Mapping[str, float]
+    thresholds: Mapping[str, float | None]
 
     def to_json(self) -> str:
         """One line of JSON."""

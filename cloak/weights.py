@@ -1,4 +1,4 @@
-"""Manifest -> verified local file -> tensors. Nothing here uses the network."""
+"""Manifest -> verified local file. Nothing here uses the network."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,19 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load
-from torch import Tensor
-
 from cloak.errors import WeightsError
+from cloak.folders import own_weights, shipped_weights
 from cloak.toml import tomllib
-
-PACKAGE = Path(__file__).parent
-
-
-def weights_folder() -> Path:
-    """Where the shipped weights lie: inside the installed package, or beside it in a checkout."""
-    installed = PACKAGE / "_weights"
-    return installed if installed.is_dir() else PACKAGE.parent / "weights"
 
 
 @cache
@@ -28,7 +18,7 @@ def read_manifest() -> Mapping[str, Mapping[str, Any]]:
     Raises:
         WeightsError: the manifest is absent: the installation is broken.
     """
-    path = weights_folder() / "manifest.toml"
+    path = shipped_weights() / "manifest.toml"
     try:
         manifest: Mapping[str, Mapping[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -38,30 +28,39 @@ def read_manifest() -> Mapping[str, Mapping[str, Any]]:
     return manifest
 
 
+def find_weights(file: str) -> Path:
+    """Where a file of the manifest is, or would be: with the shipped weights, else with the user's own."""
+    shipped = shipped_weights() / file
+    return shipped if shipped.is_file() else own_weights() / file
+
+
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
-def load_weights(entry: Mapping[str, Any], folder: Path | None = None) -> dict[str, Tensor]:
-    """Read the tensors of one manifest entry, if the file is the very one it names.
+def read_verified(path: Path, sha256: str, advice: str) -> bytes:
+    """Read a file, if it is the very one that is expected.
 
     Args:
-        entry: with ``file`` and ``sha256``.
-        folder: where the file lies, if not with the shipped weights.
+        path: the file.
+        sha256: what its hash must be; empty where none is known.
+        advice: what to do where it is absent or another.
 
     Raises:
-        WeightsError: the file is absent or differs.
+        WeightsError: it is absent or differs.
     """
-    path = (folder or weights_folder()) / entry["file"]
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"{path}: expected model weights, got {error.strerror}; reinstall cloak") from None
+        raise WeightsError(f"{path}: expected model weights, got {error.strerror}; {advice}") from None
     digest = hashlib.sha256(data).hexdigest()
-    if digest != entry["sha256"]:
+    if sha256 and digest != sha256:
         raise WeightsError(
-            f"{path}: expected sha256 {entry['sha256']}, got {digest}; "
-            "the file is damaged or was replaced, reinstall cloak"
+            f"{path}: expected sha256 {sha256}, got {digest}; the file is damaged or was replaced, {advice}"
         )
-    return load(data)
+    return data

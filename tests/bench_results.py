@@ -46,6 +46,7 @@ def entry(name: str, method: str, dssim: float | None, psr: float | None, **othe
         "settings": {},
         "photos": 2,
         "files": 4,
+        "surrogates": ["dlib"],
         "unchanged": 0,
         "failed": [],
         "seconds_per_face": 2.34,

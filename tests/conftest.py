@@ -13,7 +13,15 @@ from cloak.recognizers import Recognizer
 from cloak.types import Pixels
 from tests.helpers import ROOT, Similarity, made_up_face, smooth_noise, tiny_recognizer
 
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+@pytest.fixture(autouse=True)
+def own_weights_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tests do not see what the developer has fetched; this folder is as empty as a new user's."""
+    folder = tmp_path_factory.getbasetemp() / "no_weights"
+    monkeypatch.setenv("CLOAK_WEIGHTS", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -42,10 +42,9 @@ def tiny_recognizer(side: int = 48, dimension: int = 16) -> Recognizer:
         channels="RGB",
         mean=(127.5, 127.5, 127.5),
         scale=128.0,
-        dimension=dimension,
         threshold=0.5,
     )
-    return Recognizer(spec, TinyNetwork(dimension), torch.zeros(dimension))
+    return Recognizer(spec, TinyNetwork(dimension))
 
 
 def smooth_noise(height: int, width: int, seed: int = 0, *, grey: bool = False) -> Pixels:

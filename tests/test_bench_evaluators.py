@@ -10,11 +10,12 @@ from torch import Tensor
 
 from cloak.align import crop_face
 from cloak.bench.embedding import look
-from cloak.bench.evaluators import Evaluator, central_face, load_evaluator, locate_by_mtcnn, onnx_session
+from cloak.bench.evaluators import Evaluator, central_face, load_evaluator, locate_by_mtcnn
 from cloak.bench.measures import unit
-from cloak.errors import UsageError
+from cloak.errors import CloakError, UsageError
 from cloak.photo import read_photo
 from cloak.recognizers import ARCFACE, InputSpec, load_recognizer
+from cloak.recognizers.onnx_file import onnx_session
 from cloak.types import Face, Pixels
 from tests.helpers import ROOT, SAMPLES, made_up_face, smooth_noise
 
@@ -83,8 +84,8 @@ def test_a_python_function_gets_aligned_crops() -> None:
     photo, face = smooth_noise(160, 160, 3), made_up_face(40, 30, 70)
     expected = crop_face(photo, face.landmarks, ARCFACE, (112, 112)).mean(dim=(2, 3))[0]
     np.testing.assert_allclose(evaluator.embed(photo, face), expected, atol=1e-6)
-    with pytest.raises(UsageError, match=r"expected embeddings \(1, d\) of one crop, got shape \(1, 3, 112, 112\)"):
-        load_evaluator("tests.test_bench_evaluators:wrong_shape").embed(photo, face)
+    with pytest.raises(UsageError, match=r"expected embeddings \(n, d\), got shape \(2, 3, 112, 112\) of 2 crops"):
+        load_evaluator("tests.test_bench_evaluators:wrong_shape")
 
 
 def test_a_module_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,13 +132,13 @@ def test_the_face_in_the_middle_is_the_persons() -> None:
     ("text", "message"),
     [
         ("name = ", "expected TOML, got"),
-        ('name = "x"', "expected name, input, and either file or entry; got name"),
+        ('name = "x"', "expected name, input, embedding, and either file or entry; got name"),
         ('file = "a.onnx"\nentry = "a:b"', "either file or entry; got entry, file"),
         ('file = "a.onnx"\nsize = [1, 1]', "either file or entry; got file, size"),
-        ('file = "absent.onnx"', r"absent\.onnx: expected a model file, got No such file"),
-        ('file = "own.toml"', r"own\.toml: expected an ONNX model, got"),
-        ('entry = "cloak.absent:f"', r"expected module:function that can be imported, got 'cloak\.absent:f'"),
-        ('entry = "cloak.align:absent"', "expected module:function that can be imported, got 'cloak.align:absent'"),
+        ('file = "absent.onnx"', r"absent\.onnx: expected model weights, got No such file"),
+        ('file = "own.toml"', r"own\.toml: expected a TorchScript file, got"),
+        ('entry = "cloak.absent:f"', r"expected module:factory that can be imported, got 'cloak\.absent:f'"),
+        ('entry = "cloak.align:absent"', "expected module:factory that can be imported, got 'cloak.align:absent'"),
         ('file = "colours.onnx"\n[input]\nsides = [1, 1]', "expected size, template, channels, mean and scale"),
         ('file = "colours.onnx"\n[input]\nchannels = "GBR"', "channels 'GBR': RGB or BGR"),
         ('file = "colours.onnx"\n[input]\nsize = [112]', r"size \(112,\): two whole numbers"),
@@ -147,7 +148,7 @@ def test_the_face_in_the_middle_is_the_persons() -> None:
 )
 def test_what_is_wrong_with_a_specification_is_said(tmp_path: Path, text: str, message: str) -> None:
     colour_model(tmp_path)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(CloakError, match=message):
         load_evaluator(specification(tmp_path, text))
 
 
@@ -158,9 +159,11 @@ def test_a_model_for_crops_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_references_list_the_kinds_and_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected an evaluator, one of dlib, dlib-cpp, .*; got 'arcface'"):
+    with pytest.raises(
+        UsageError, match=r"expected a recogniser, one of dlib, .*; got 'arcface'; an evaluator can also be dlib-cpp"
+    ):
         load_evaluator("arcface")
-    with pytest.raises(UsageError, match=r"expected the specification of an evaluator, got No such file"):
+    with pytest.raises(UsageError, match=r"expected the specification of a recogniser, got No such file"):
         load_evaluator(str(tmp_path / "absent.toml"))
 
 

@@ -14,9 +14,10 @@ from cloak.bench import cloaking
 from cloak.bench.cloaking import Workshop
 from cloak.bench.protocol import Protocol, read_protocol
 from cloak.bench.run import run_protocol
-from cloak.bench.store import EmbeddingStore, Journal, cache_folder
+from cloak.bench.store import EmbeddingStore, Journal
 from cloak.cli import main
 from cloak.errors import CloakError, UsageError
+from cloak.folders import cache_folder
 from cloak.photo import save_bytes
 from tests.helpers import SAMPLES
 
@@ -167,10 +168,10 @@ def test_a_photo_that_cannot_be_cloaked_is_reported_and_left_out(tmp_path: Path,
 
     from cloak.methods import find_method
 
-    workshop = Workshop(tmp_path / "out", ("dlib",), torch.device("cpu"), 0)
+    workshop = Workshop(tmp_path / "out", torch.device("cpu"), 0)
     photos = [blank, tree / "people" / "grace" / "0.png"]
     journal = Journal(tmp_path / "out" / "j.sqlite")
-    failed, made = workshop.cloak(find_method("jpeg", 0.009), photos, journal, lambda done: None)
+    failed, made = workshop.cloak(find_method("jpeg", 0.009), ("dlib",), photos, journal, lambda done: None)
     assert "no face was found in it" in failed["error"]
     assert made["error"] == ""
     assert (tmp_path / "out" / made["output"]).is_file()
@@ -238,8 +239,8 @@ def test_what_the_command_cannot_run_is_said_in_one_line(
         ([own], "names no data; pass --data with a folder of photos for each person"),
         ([own, "--data", str(tmp_path / "absent")], "expected a folder with a folder of photos for each person"),
         ([own, "--data", str(tree), "--methods", "fawks"], "expected a method, one of none, jpeg"),
-        ([own, "--data", str(tree), "--evaluators", "arcface"], "expected an evaluator, one of dlib"),
-        ([own, "--data", str(tree), "--evaluators", "absent.toml"], "expected the specification of an evaluator"),
+        ([own, "--data", str(tree), "--evaluators", "arcface"], "expected a recogniser, one of dlib"),
+        ([own, "--data", str(tree), "--evaluators", "absent.toml"], "expected the specification of a recogniser"),
         ([own, "--data", str(tree), "--evaluators", "insightface:absent"], "expected"),
     ):
         assert main(["bench", *arguments, "--out", str(tmp_path / "out"), "--quiet"]) == 2
@@ -264,6 +265,6 @@ def test_an_interrupted_benchmark_says_how_to_go_on(
 def test_without_the_extra_the_command_says_what_to_install(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("cloak.cli.find_spec", lambda name: None)
+    monkeypatch.setattr("cloak.cli.bench.find_spec", lambda name: None)
     assert main(["bench", str(protocol.folder / "tiny.toml")]) == 2
     assert "cloak bench needs matplotlib and sklearn; install them with: pip install" in capsys.readouterr().err

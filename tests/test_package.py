@@ -42,8 +42,8 @@ def test_the_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> No
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     code = (
-        "import cloak; from cloak.recognizers import load_recognizer; from cloak.weights import weights_folder;"
-        "load_recognizer('dlib'); print(cloak.__file__, weights_folder())"
+        "import cloak; from cloak.recognizers import load_recognizer; from cloak.folders import shipped_weights;"
+        "load_recognizer('dlib'); print(cloak.__file__, shipped_weights())"
     )
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -25,9 +25,9 @@ from torch import Tensor
 from cloak.align import crop_face
 from cloak.detect import FaceDetector
 from cloak.photo import read_photo
-from cloak.recognizers import Recognizer, RecognizerSpec
+from cloak.recognizers import Recognizer
 from cloak.recognizers.dlib_resnet import DlibResNet29
-from cloak.weights import read_manifest
+from cloak.recognizers.source import from_manifest
 
 SOURCE = "dlib_face_recognition_resnet_model_v1.dat"
 SOURCE_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
@@ -103,8 +103,8 @@ def convert(data: bytes) -> dict[str, Tensor]:
 
 def measure_mean(network: DlibResNet29, folder: Path) -> Tensor:
     """Mean raw embedding over the largest face of every photo below ``folder``."""
-    spec = RecognizerSpec.from_manifest("dlib", read_manifest()["dlib"])
-    recognizer = Recognizer(spec, network, torch.zeros(spec.dimension))
+    spec = from_manifest("dlib").spec
+    recognizer = Recognizer(spec, network)
     detector = FaceDetector()
     embeddings = []
     for path in sorted(folder.rglob("*.jpg")):

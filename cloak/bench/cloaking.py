@@ -21,7 +21,7 @@ from cloak.methods import Method
 from cloak.patches import FacePatch
 from cloak.photo import read_photo, save_bytes
 from cloak.pipeline import Prepared, compose, encode_within_budget, perturb, prepare
-from cloak.recognizers import Recognizer, load_recognizer
+from cloak.recognizers import Recognizer, find_source, load_recognizer
 from cloak.types import Visibility
 from cloak.visibility import measure_face, measure_photo
 from cloak.weights import file_sha256
@@ -39,16 +39,16 @@ class Workshop:
 
     Attributes:
         out: files go to ``out/cloaked/METHOD@DSSIM/PERSON/``.
-        surrogates: recognisers of the manifest.
         device: where the loop runs.
         seed: of the cloaks.
+        folder: what relative references of surrogates start from.
         lpips: a perceptual distance, where its weights are at hand.
     """
 
     out: Path
-    surrogates: tuple[str, ...]
     device: torch.device
     seed: int
+    folder: Path | None = None
     lpips: Callable[[Any, Any], float] | None = None
 
     @cached_property
@@ -57,37 +57,50 @@ class Workshop:
         return FaceDetector(self.device)
 
     @cached_property
-    def recognizers(self) -> tuple[Recognizer, ...]:
-        """The surrogates, loaded like the detector."""
-        return tuple(load_recognizer(name, self.device) for name in self.surrogates)
+    def loaded(self) -> dict[str, Recognizer]:
+        """The surrogates by their references, each loaded when it is first wanted."""
+        return {}
+
+    def recognizer(self, reference: str) -> Recognizer:
+        """One surrogate."""
+        if reference not in self.loaded:
+            self.loaded[reference] = load_recognizer(reference, self.device, folder=self.folder)
+        return self.loaded[reference]
 
     def cloak(
-        self, method: Method, photos: Sequence[Path], journal: Journal, on_done: Callable[[int], None]
+        self,
+        method: Method,
+        surrogates: Sequence[str],
+        photos: Sequence[Path],
+        journal: Journal,
+        on_done: Callable[[int], None],
     ) -> list[dict[str, Any]]:
         """One record for each photo, in order; see ``_record``. What is in the journal is not made again.
 
         Args:
             method: what makes the cloaks.
+            surrogates: references of the recognisers that they are made against.
             photos: in folders named after the people.
             journal: of finished photos.
             on_done: called with the number of photos that are finished, as it grows.
         """
-        keys = [self._key(method, photo) for photo in photos]
+        marks = [find_source(reference, self.folder).fingerprint() for reference in surrogates]
+        keys = [self._key(method, marks, photo) for photo in photos]
         finished = {key: record for key in keys if (record := journal.get(key)) and self._intact(record)}
         missing = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in finished]
         on_done(len(finished))
         for start in range(0, len(missing), PHOTOS_AT_ONCE):
             chunk = missing[start : start + PHOTOS_AT_ONCE]
-            made = self._make(method, [photo for _, photo in chunk])
+            made = self._make(method, surrogates, [photo for _, photo in chunk])
             records = list(zip([key for key, _ in chunk], made, strict=True))
             journal.put(records)
             finished |= dict(records)
             on_done(len(finished))
         return [finished[key] | {"source": str(photo)} for key, photo in zip(keys, photos, strict=True)]
 
-    def _key(self, method: Method, photo: Path) -> str:
+    def _key(self, method: Method, surrogates: Sequence[str], photo: Path) -> str:
         """A hash of all that decides a cloaked file, but the code; with what can be read of it."""
-        settings = [asdict(method), self.surrogates, self.seed, self.device.type, photo.parent.name]
+        settings = [asdict(method), surrogates, self.seed, self.device.type, photo.parent.name]
         digest = hashlib.sha256(json.dumps(settings, default=str).encode() + photo.read_bytes()).hexdigest()
         return f"{method.title}/{photo.name}/{digest}"
 
@@ -98,7 +111,7 @@ class Workshop:
         path = self.out / record["output"]
         return path.is_file() and file_sha256(path) == str(record["content"])
 
-    def _make(self, method: Method, photos: Sequence[Path]) -> list[dict[str, Any]]:
+    def _make(self, method: Method, surrogates: Sequence[str], photos: Sequence[Path]) -> list[dict[str, Any]]:
         """Cloak photos; a record each."""
         records: list[dict[str, Any]] = [{"error": ""} for _ in photos]
         prepared: dict[int, Prepared] = {}
@@ -110,7 +123,7 @@ class Workshop:
                 records[index]["error"] = str(error).replace(str(photo), name)
         started = time.perf_counter()
         patches = [patch for item in prepared.values() for patch in item.patches]
-        deltas = iter(self._perturb(patches, method) if method.saved else ())
+        deltas = iter(self._perturb(patches, surrogates, method) if method.saved else ())
         each = (time.perf_counter() - started) / max(len(patches), 1)
         for index, item in prepared.items():
             started = time.perf_counter()
@@ -125,9 +138,10 @@ class Workshop:
             records[index] |= self._record(item, target, seconds)
         return records
 
-    def _perturb(self, patches: Sequence[FacePatch], method: Method) -> list[Tensor]:
+    def _perturb(self, patches: Sequence[FacePatch], surrogates: Sequence[str], method: Method) -> list[Tensor]:
         crops = CROPS_AT_ONCE if self.device.type == "cpu" else 0
-        return perturb(patches, self.recognizers, method, self.device, crops_at_once=crops)
+        recognizers = [self.recognizer(reference) for reference in surrogates]
+        return perturb(patches, recognizers, method, self.device, crops_at_once=crops)
 
     def _record(self, prepared: Prepared, target: Path, seconds: float) -> dict[str, Any]:
         """What is known of a cloaked file: where it is, what it cost, what of it can be seen."""

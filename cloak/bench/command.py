@@ -11,13 +11,14 @@ from cloak.bench.report import write_report
 from cloak.bench.run import run_protocol
 from cloak.errors import UsageError
 from cloak.protect import find_device
+from cloak.recognizers.source import MODEL_SUFFIXES
 
 
 def run_command(options: argparse.Namespace, tell: Callable[[str, int, int], None]) -> list[Path]:
     """Run a protocol as the command line has it and write its report.
 
     Args:
-        options: protocol, data, out, methods, evaluators, resume, device.
+        options: protocol, data, out, methods, surrogates, evaluators, resume, device.
         tell: called with what is being done, how many are done, of how many.
 
     Returns:
@@ -31,6 +32,8 @@ def run_command(options: argparse.Namespace, tell: Callable[[str, int, int], Non
         protocol = select_methods(protocol, options.methods)
     if options.evaluators:
         protocol = replace(protocol, evaluators=tuple(_from_here(name) for name in options.evaluators))
+    if options.surrogates:
+        protocol = replace(protocol, surrogates=tuple(_from_here(name) for name in options.surrogates))
     if not (options.data or protocol.data):
         raise UsageError(f"{options.protocol}: names no data; pass --data with a folder of photos for each person")
     data = options.data or protocol.folder / protocol.data
@@ -42,8 +45,8 @@ def run_command(options: argparse.Namespace, tell: Callable[[str, int, int], Non
 
 
 def _from_here(reference: str) -> str:
-    """An evaluator's reference with its path made absolute: on the command line it starts from the current folder."""
-    if reference.endswith(".toml"):
+    """A reference with its path made absolute: on the command line it starts from the current folder."""
+    if reference.endswith((".toml", *MODEL_SUFFIXES)):
         return str(Path(reference).absolute())
     kind, _, path = reference.partition(":")
     return f"{kind}:{Path(path).absolute()}" if kind == "insightface" else reference

@@ -34,9 +34,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloak.bench.evaluators import Evaluator, central_face, embed_by_onnx, file_hash, fingerprint, onnx_session
+from cloak.bench.evaluators import Evaluator, central_face, embed_by, file_hash, fingerprint
 from cloak.errors import UsageError
-from cloak.recognizers import InputSpec
+from cloak.recognizers import InputSpec, Recognizer, RecognizerSpec
+from cloak.recognizers.onnx_file import OnnxRuntime, onnx_session
 from cloak.types import Face, Pixels
 
 DETECTORS = ("det_", "scrfd_")
@@ -90,12 +91,12 @@ def insightface_pack(folder: Path) -> Evaluator:
         )
     detector = _only_file(folder, "detector", DETECTORS)
     recognizer = _only_file(folder, "recogniser", RECOGNIZERS)
-    spec = InputSpec()
+    spec = RecognizerSpec(name=folder.resolve().name)
     return Evaluator(
-        name=folder.resolve().name,
-        fingerprint=fingerprint(file_hash(detector), file_hash(recognizer), spec, METHOD),
+        name=spec.name,
+        fingerprint=fingerprint(file_hash(detector), file_hash(recognizer), InputSpec(), METHOD),
         locate=_locate_by(detector),
-        embed=embed_by_onnx(onnx_session(recognizer), spec),
+        embed=embed_by(Recognizer(spec, OnnxRuntime(recognizer, spec))),
     )
 
 

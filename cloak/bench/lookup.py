@@ -35,8 +35,8 @@ SAME_NETWORK: Mapping[str, str] = {"dlib-cpp": "dlib"}
 
 
 def is_surrogate(results: Results, evaluator: str) -> bool:
-    """Whether the cloaks were made against this evaluator's network."""
-    return SAME_NETWORK.get(evaluator, evaluator) in results["protocol"]["surrogates"]
+    """Whether all cloaks were made against this evaluator's network."""
+    return all(SAME_NETWORK.get(evaluator, evaluator) in entry["surrogates"] for entry in results["entries"])
 
 
 def evaluator_title(results: Results, name: str) -> str:

@@ -95,6 +95,15 @@ def threshold_at_far(impostors: Floats, far: float) -> float:
     return float(np.nextafter(first_refused, np.inf))
 
 
+def genuine_scores_within(faces: Faces) -> Floats:
+    """Cosines of all pairs of photos of one person, each pair once; strangers have none."""
+    faces = faces.only_found()
+    rows, columns = np.triu_indices(len(faces.people), 1)
+    same = (faces.people[rows] == faces.people[columns]) & (faces.people[rows] != STRANGER)
+    scores: Floats = (faces.embeddings @ faces.embeddings.T)[rows[same], columns[same]].astype(np.float64)
+    return scores
+
+
 def genuine_scores(probes: Faces, gallery: Faces) -> Observations:
     """Cosines of all pairs of a probe and a gallery photo of its person."""
     probes, gallery = probes.only_found(), gallery.only_found()

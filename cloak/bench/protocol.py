@@ -10,6 +10,7 @@ from cloak.errors import UsageError
 from cloak.methods import Method, find_method
 from cloak.recognizers import EMBEDDED
 from cloak.toml import read_toml
+from cloak.views import ViewDistribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,29 @@ class Cloaks:
         dssim: budgets of the face DSSIM; methods without a budget run once.
         photos: how many of each person's photos are cloaked; 0: all that the protocol names.
         conditions: names of ``cloak.bench.conditions.CONDITIONS``.
+        label: joins the methods' names, for what differs from them.
+        surrogates: recognisers that the cloaks are made against; empty: the protocol's.
+        changes: fields of ``Method`` with other values, "views.FIELD" for those of its views.
     """
 
     methods: tuple[str, ...]
     dssim: tuple[float, ...] = (0.009,)
     photos: int = 0
     conditions: tuple[str, ...] = ("saved",)
+    label: str = ""
+    surrogates: tuple[str, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def method(self, name: str, dssim: float) -> Method:
+        """One of the methods at one of the budgets, changed and labelled.
+
+        Raises:
+            UsageError: an unknown method, budget or change.
+        """
+        method = find_method(name, dssim)
+        for key, value in self.changes.items():
+            method = _changed(method, key, value)
+        return replace(method, name=f"{name} {self.label}") if self.label else method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +95,13 @@ class Entry:
     Attributes:
         method: with its budget filled in.
         photos: how many of each person's photos.
+        surrogates: references of the recognisers that it is made against.
         conditions: condition -> on how many of each person's photos.
     """
 
     method: Method
     photos: int
+    surrogates: tuple[str, ...]
     conditions: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -113,6 +133,23 @@ def _build(kind: type[Any], given: Mapping[str, Any]) -> Any:
     if unknown:
         raise ValueError(f"expected keys among {', '.join(known)}; got {', '.join(unknown)}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
+def _changed(method: Method, key: str, value: Any) -> Method:
+    """A method with another value in one field, or in one of its views."""
+    of, _, inner = key.rpartition(".")
+    owner: Method | ViewDistribution = method.views if of == "views" else method
+    kept = getattr(owner, inner, None)
+    if of not in ("", "views") or inner not in {item.name for item in fields(owner)}:
+        raise UsageError(f"expected a field of a method or views.FIELD to change, got {key!r}")
+    value = tuple(value) if isinstance(value, list) else value
+    value = float(value) if isinstance(kept, float) and isinstance(value, int) else value
+    if type(value) is not type(kept):
+        raise UsageError(f"expected {key} like {kept!r}, got {value!r}")
+    changes: dict[str, Any] = {inner: value}
+    if isinstance(owner, ViewDistribution):
+        return replace(method, views=replace(owner, **changes))
+    return replace(method, **changes)
 
 
 def _check(protocol: Protocol) -> None:
@@ -157,11 +194,15 @@ def entries_of(protocol: Protocol) -> tuple[Entry, ...]:
         photos = min(cloaks.photos or protocol.cloaked, protocol.cloaked)
         for name in cloaks.methods:
             for dssim in cloaks.dssim:
-                entry = Entry(find_method(name, dssim), photos, dict.fromkeys(cloaks.conditions, photos))
+                surrogates = cloaks.surrogates or protocol.surrogates
+                method = cloaks.method(name, dssim)
+                entry = Entry(method, photos, surrogates, dict.fromkeys(cloaks.conditions, photos))
                 old = merged.get(entry.name, entry)
+                if (old.method, old.surrogates) != (method, surrogates):
+                    raise UsageError(f"expected a label for what differs from {entry.name}, got none")
                 conditions = {
                     condition: max(old.conditions.get(condition, 0), entry.conditions.get(condition, 0))
                     for condition in (*old.conditions, *entry.conditions)
                 }
-                merged[entry.name] = Entry(entry.method, max(old.photos, photos), conditions)
+                merged[entry.name] = Entry(method, max(old.photos, photos), surrogates, conditions)
     return tuple(merged.values())

@@ -23,8 +23,10 @@ from cloak.bench.lpips import find_lpips
 from cloak.bench.protocol import Entry, Protocol, entries_of
 from cloak.bench.scoring import ROC_RATES, Score, score
 from cloak.bench.showcase import photos_to_show, show
-from cloak.bench.store import EmbeddingStore, Journal, cache_folder
+from cloak.bench.store import EmbeddingStore, Journal
 from cloak.errors import UsageError
+from cloak.folders import cache_folder
+from cloak.recognizers import find_source
 
 LIBRARIES = ("torch", "torchvision", "facenet-pytorch", "numpy", "pillow", "kornia", "onnxruntime", "scikit-learn")
 
@@ -72,7 +74,7 @@ def run_protocol(
     evaluators = [load_evaluator(name, folder=protocol.folder, device=device) for name in protocol.evaluators]
     _refuse_equal_names([evaluator.name for evaluator in evaluators])
     gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
-    workshop = Workshop(out, protocol.surrogates, torch.device(device), protocol.seed, find_lpips())
+    workshop = Workshop(out, torch.device(device), protocol.seed, protocol.folder, find_lpips())
     entries = entries_of(protocol)
     journal = Journal(out / JOURNAL)
     to_show = photos_to_show(protocol, dataset)
@@ -96,7 +98,8 @@ def run_protocol(
         "sanity": judge.sanity(),
         "fars": [float(f) for f in ROC_RATES],
         "entries": [
-            {**describe(entry, made[entry.name]), **result} for entry, result in zip(entries, results, strict=True)
+            {**describe(entry, made[entry.name], protocol), **result}
+            for entry, result in zip(entries, results, strict=True)
         ],
     }
     return document, shown
@@ -122,7 +125,7 @@ def _cloak_all(
         def on_done(done: int, name: str = entry.name, total: int = len(photos)) -> None:
             tell(f"cloaking {name}", done, total)
 
-        made[entry.name] = workshop.cloak(entry.method, photos, journal, on_done)
+        made[entry.name] = workshop.cloak(entry.method, entry.surrogates, photos, journal, on_done)
     return made
 
 
@@ -150,7 +153,7 @@ def _conditions_of(
     }
 
 
-def describe(entry: Entry, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def describe(entry: Entry, records: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[str, Any]:
     """An entry's settings, cost and visibility."""
     made = [record for record in records if not record["error"]]
     visibility: dict[str, Any] = defaultdict(dict)
@@ -163,6 +166,7 @@ def describe(entry: Entry, records: Sequence[Mapping[str, Any]]) -> dict[str, An
         "name": entry.name,
         "method": entry.method.name,
         "dssim": entry.method.dssim if 0.0 < entry.method.dssim < 1.0 else None,
+        "surrogates": [find_source(reference, protocol.folder).name for reference in entry.surrogates],
         "settings": {key: str(value) for key, value in asdict(entry.method).items()},
         "photos": entry.photos,
         "files": len(made),

@@ -48,7 +48,7 @@ def show(
     made = {}
     for number, entry in enumerate(shown):
         tell("cloaking the contact sheet", number, len(shown))
-        made[entry.name] = workshop.cloak(entry.method, photos, journal, lambda done: None)
+        made[entry.name] = workshop.cloak(entry.method, entry.surrogates, photos, journal, lambda done: None)
     tell("cloaking the contact sheet", len(shown), len(shown))
     rows: list[Shown] = []
     for index, photo in enumerate(photos):

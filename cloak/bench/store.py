@@ -1,7 +1,6 @@
 """What is finished stays finished: embeddings and cloaked files, in SQLite, one transaction each."""
 
 import json
-import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +13,6 @@ from cloak.errors import CloakError
 
 EMBEDDING_VERSION = "1"
 """Part of every embedding's key: to be raised when alignment or a condition changes."""
-
-
-def cache_folder() -> Path:
-    """Where embeddings are kept between runs: $CLOAK_CACHE, or cloak's folder in the user's cache."""
-    own = os.environ.get("CLOAK_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(own) if own else (Path(base) if base else Path.home() / ".cache") / "cloak"
 
 
 def _connect(path: Path, table: str) -> sqlite3.Connection:

@@ -141,10 +141,12 @@ def main_table(results: Results) -> Table:
 
 
 def remarks(results: Results, entry: Entry) -> Cell:
-    """What a reader must know of an entry's files: how many, unchanged ones, failed ones."""
+    """What a reader must know of an entry's files: how many, against what, unchanged ones, failed ones."""
     parts, cloaks = [f"{entry['files']:,}"], entry["method"] != "none"
     if entry["photos"] < most_photos(results):
         parts.append(f"{entry['photos']} of {amount(most_photos(results), 'photo')} of each person")
+    if any(entry["surrogates"] != other["surrogates"] for other in results["entries"]):
+        parts.append(f"against {', '.join(entry['surrogates'])}")
     if entry["unchanged"]:
         parts.append(f"identical to the original: {entry['unchanged']} of {entry['files']}")
     if entry["failed"]:

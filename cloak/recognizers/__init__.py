@@ -1,39 +1,79 @@
-"""The recognisers that cloak knows: one family a file, one entry in each table below."""
+"""The recognisers that cloak knows, and the user's own: one family a file, one table entry each.
 
-from collections.abc import Callable, Mapping
+A network of a new kind is an entry of ``networks.ARCHITECTURES``; weights for it are an entry of
+``weights/manifest.toml``; a user's own model is a specification, see ``source``.
+"""
+
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from cloak.errors import UsageError
+from cloak.errors import CloakError, UsageError
 from cloak.recognizers.base import ARCFACE, InputSpec, Recognizer, RecognizerSpec
-from cloak.recognizers.dlib_resnet import DlibResNet29
-from cloak.weights import load_weights, read_manifest
+from cloak.recognizers.networks import ARCHITECTURES, load_network
+from cloak.recognizers.onnx_file import smooth_crops
+from cloak.recognizers.source import Source, find_source
 
-__all__ = ["ARCFACE", "ARCHITECTURES", "EMBEDDED", "InputSpec", "Recognizer", "RecognizerSpec", "load_recognizer"]
-
-ARCHITECTURES: Mapping[str, Callable[[], nn.Module]] = {
-    "dlib_resnet29": DlibResNet29,
-}
+__all__ = [
+    "ARCFACE",
+    "ARCHITECTURES",
+    "EMBEDDED",
+    "InputSpec",
+    "Recognizer",
+    "RecognizerSpec",
+    "Source",
+    "find_source",
+    "load_recognizer",
+    "load_source",
+]
 
 EMBEDDED = ("dlib",)
-"""The recognisers whose weights ship with cloak: the default surrogates."""
+"""The recognisers whose weights ship with cloak."""
 
 
-def load_recognizer(name: str, device: torch.device | str = "cpu") -> Recognizer:
-    """Load a recogniser of the manifest, frozen, on a device.
+def load_recognizer(
+    reference: str, device: torch.device | str = "cpu", *, folder: Path | None = None, gradients: bool = True
+) -> Recognizer:
+    """Load a recogniser, frozen, on a device.
+
+    Args:
+        reference: a name, a file, a specification or module:factory, see ``source``.
+        device: where it runs.
+        folder: what relative paths start from; else the current folder.
+        gradients: whether it must have them, as a surrogate must.
 
     Raises:
-        UsageError: no recogniser of this name is known.
-        WeightsError: its file is absent or not the one that the manifest names.
+        UsageError: no such recogniser, it cannot be loaded, or it has no gradients.
+        WeightsError: its file is absent or not the one that is expected.
     """
-    manifest = read_manifest()
-    if name not in manifest:
-        raise UsageError(f"expected a recogniser, one of {', '.join(sorted(manifest))}; got {name!r}")
-    entry = manifest[name]
-    state = load_weights(entry)
-    embedding_mean = state.pop("embedding_mean")
-    network = ARCHITECTURES[entry["architecture"]]()
-    network.load_state_dict(state, strict=True)
-    recognizer = Recognizer(RecognizerSpec.from_manifest(name, entry), network, embedding_mean)
-    return recognizer.to(device).to(memory_format=torch.channels_last)
+    return load_source(find_source(reference, folder), device, gradients=gradients)
+
+
+def load_source(source: Source, device: torch.device | str = "cpu", *, gradients: bool = True) -> Recognizer:
+    """Load what was found; see ``load_recognizer``."""
+    network, mean = load_network(source, gradients=gradients)
+    recognizer = Recognizer(source.spec, network, mean).to(device).to(memory_format=torch.channels_last)
+    if not source.architecture:  # those are tested
+        _try(recognizer, device, gradients=gradients)
+    return recognizer
+
+
+def _try(recognizer: Recognizer, device: torch.device | str, *, gradients: bool) -> None:
+    """Raise UsageError unless crops give embeddings, with a gradient where that is wanted."""
+    name, crops = recognizer.spec.name, smooth_crops(2, recognizer.spec.size).to(device).requires_grad_(gradients)
+    try:
+        embeddings: Any = recognizer.raw(crops)
+    except CloakError:
+        raise
+    except Exception as error:  # a user's network raises what it comes upon
+        problem = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise UsageError(f"{name}: expected a network for crops {tuple(crops.shape)}, got: {problem}") from error
+    if not isinstance(embeddings, Tensor) or embeddings.ndim != 2 or len(embeddings) != len(crops):
+        came = f"shape {tuple(embeddings.shape)}" if isinstance(embeddings, Tensor) else type(embeddings).__name__
+        raise UsageError(f"{name}: expected embeddings (n, d), got {came} of {len(crops)} crops")
+    if not embeddings.isfinite().all():
+        raise UsageError(f"{name}: expected embeddings of finite numbers, got some that are not; check its weights")
+    if gradients and not embeddings.requires_grad:
+        raise UsageError(f"{name}: expected a network with gradients, got one without; it can only be an evaluator")

@@ -1,7 +1,7 @@
 """What every recogniser is to the rest of cloak: aligned crops in, unit embeddings out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,18 +26,20 @@ class InputSpec:
         template: where the crop has the five landmarks, (x, y) each.
         channels: "RGB" or "BGR".
         mean: per channel, subtracted from 0..255.
-        scale: divides after that.
+        scale: divides after that; one number, or one per channel.
     """
 
     size: tuple[int, int] = (112, 112)
     template: tuple[tuple[float, float], ...] = ARCFACE
     channels: str = "RGB"
     mean: tuple[float, ...] = (127.5, 127.5, 127.5)
-    scale: float = 127.5
+    scale: float | tuple[float, ...] = 127.5
 
     @classmethod
     def from_toml(cls, given: Mapping[str, Any]) -> "InputSpec":
         """Read ``size``, ``template``, ``channels``, ``mean`` and ``scale``; what is absent is as for ArcFace.
+
+        A square crop of another size has ArcFace's template, scaled.
 
         Raises:
             UsageError: an unknown key, or a value of the wrong kind.
@@ -46,6 +48,8 @@ class InputSpec:
             values = {key: _tuples(value) for key, value in given.items()}
             spec = cls(**values)
             spec.check()
+            if "template" not in given:
+                spec = replace(spec, template=_scaled_arcface(spec.size))
         except (TypeError, ValueError) as error:
             raise UsageError(f"expected size, template, channels, mean and scale of an input, got {error}") from None
         return spec
@@ -58,47 +62,48 @@ class InputSpec:
             raise ValueError(f"template {self.template}: five points x, y")
         if self.channels not in ("RGB", "BGR"):
             raise ValueError(f"channels {self.channels!r}: RGB or BGR")
-        if len(self.mean) != 3 or not self.scale > 0:
-            raise ValueError(f"mean {self.mean} and scale {self.scale}: three numbers and a positive one")
+        numbers = all(isinstance(value, (int, float)) for value in (*self.mean, *self._scales))
+        if not numbers or len(self.mean) != 3 or len(self._scales) != 3 or min(self._scales) <= 0:
+            raise ValueError(f"mean {self.mean} and scale {self.scale}: three numbers, and a positive one or three")
+
+    @property
+    def _scales(self) -> tuple[float, ...]:
+        return self.scale if isinstance(self.scale, tuple) else (self.scale,) * 3
 
     def preprocess(self, crops: Tensor) -> Tensor:
         """(n, 3, h, w) RGB in 0..1 -> what the network takes."""
         x = crops if self.channels == "RGB" else crops.flip(1)
-        return (255.0 * x - _mean_on(self.mean, crops.device)) / self.scale
+        return (255.0 * x - _on(self.mean, crops.device)) / _on(self._scales, crops.device)
 
 
 @lru_cache
-def _mean_on(mean: tuple[float, ...], device: torch.device) -> Tensor:
-    return torch.tensor(mean, device=device).view(3, 1, 1)
+def _on(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device).view(3, 1, 1)
 
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
+def _scaled_arcface(size: tuple[int, int]) -> tuple[tuple[float, float], ...]:
+    if size[0] != size[1]:
+        raise ValueError(f"size {size} without a template: five points x, y in such a crop")
+    scale = size[0] / 112
+    return tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in ARCFACE) if scale != 1 else ARCFACE
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecognizerSpec(InputSpec):
-    """A recogniser's input and embedding, as its manifest entry gives them.
+    """A recogniser's name, input, and what its similarities mean.
 
     Attributes:
-        name: its name in the manifest.
-        dimension: of the embedding.
-        threshold: cosine similarity at or above which two faces pass for one person.
+        name: in reports and results.
+        threshold: cosine similarity at or above which two faces pass for one person; None where
+            nobody measured it.
     """
 
     name: str
-    dimension: int
-    threshold: float
-
-    @classmethod
-    def from_manifest(cls, name: str, entry: Mapping[str, Any]) -> "RecognizerSpec":
-        embedding = entry["embedding"]
-        return cls(
-            name=name,
-            dimension=embedding["dimension"],
-            threshold=embedding["threshold"],
-            **{key: _tuples(value) for key, value in entry["input"].items()},
-        )
+    threshold: float | None = None
 
 
 class Recognizer(nn.Module):
@@ -107,16 +112,17 @@ class Recognizer(nn.Module):
     Args:
         spec: its input and embedding.
         network: preprocessed crops (n, 3, h, w) -> raw embeddings (n, d).
-        embedding_mean: (d,) mean raw embedding of many people, subtracted before normalisation.
+        embedding_mean: (d,) mean raw embedding of many people, subtracted before normalisation;
+            none by default.
     """
 
     embedding_mean: Tensor
 
-    def __init__(self, spec: RecognizerSpec, network: nn.Module, embedding_mean: Tensor) -> None:
+    def __init__(self, spec: RecognizerSpec, network: nn.Module, embedding_mean: Tensor | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.network = network
-        self.register_buffer("embedding_mean", embedding_mean)
+        self.register_buffer("embedding_mean", torch.zeros(1) if embedding_mean is None else embedding_mean)
         self.eval().requires_grad_(False)
 
     def raw(self, crops: Tensor) -> Tensor:

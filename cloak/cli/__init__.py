@@ -1,0 +1,45 @@
+"""The command ``cloak``: parse, call the public API, print, exit code. One module a subcommand."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+from cloak import CloakError, UsageError, __version__
+from cloak.cli import bench, compare, models, protect
+from cloak.cli.common import DETAILS, INTERRUPTED, NOT_DONE, WRONG_USAGE
+
+COMMANDS = (protect, compare, models, bench)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    # what the libraries tell their developers is not for users
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch|kornia|facenet_pytorch|sklearn|onnx2torch")
+    try:
+        code: int = options.run(options)
+    except UsageError as error:
+        print(f"cloak: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    except CloakError as error:
+        print(f"cloak: {error}", file=sys.stderr)
+        return NOT_DONE
+    except KeyboardInterrupt:
+        print(f"cloak: interrupted; {options.interrupted}", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cloak",
+        description="Change the faces in photos so that face recognisers no longer match them.",
+        epilog=DETAILS,
+    )
+    parser.add_argument("--version", action="version", version=f"cloak {__version__}")
+    parser.set_defaults(interrupted="nothing was written")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser

@@ -1,0 +1,81 @@
+"""``cloak bench``."""
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from cloak import UsageError
+from cloak.cli.common import DONE, RECOGNISERS, add_device, add_quiet
+
+if TYPE_CHECKING:
+    from cloak.cli.common import Subparsers
+
+
+def add_parser(commands: "Subparsers") -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="measure how far cloaks reduce identity match",
+        description="Run a benchmark protocol: cloak, attack, measure; results as JSON, Markdown, plots and a page.",
+        epilog="A run that was cut short goes on with --resume; nothing finished is computed again.",
+    )
+    parser.add_argument(
+        "protocol", type=Path, metavar="PROTOCOL.toml", help="what to measure; see benchmarks/protocols"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="a folder of photos for each person (default: the protocol's)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: bench/PROTOCOL)")
+    parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these methods")
+    parser.add_argument(
+        "--surrogates",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help=f"instead of the protocol's: each {RECOGNISERS.removesuffix(', or auto')}",
+    )
+    parser.add_argument(
+        "--evaluators",
+        nargs="+",
+        default=[],
+        metavar="EVALUATOR",
+        help="instead of the protocol's: dlib, dlib-cpp, SPEC.toml, module:function, insightface:DIR",
+    )
+    parser.add_argument("--resume", action="store_true", help="finish an earlier run in the same folder")
+    add_device(parser)
+    add_quiet(parser)
+    parser.set_defaults(run=run, interrupted="what is finished is kept, go on with --resume")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a protocol; the exit code."""
+    missing = [name for name in ("matplotlib", "sklearn") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"cloak bench needs {' and '.join(missing)}; install them with: pip install 'cloak[bench]'")
+    from cloak.bench.command import run_command
+
+    console = Console(stderr=True, quiet=options.quiet)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        written = run_command(options, tell)
+    if not options.quiet:
+        print("\n".join(str(path) for path in written))
+    return DONE

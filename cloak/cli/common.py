@@ -1,0 +1,34 @@
+"""What the subcommands share."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, TypeAlias
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+
+DONE, NOT_DONE, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes."""
+
+DETAILS = """\
+exit codes: 0 every photo was protected, 1 some were not (each is listed with the reason),
+2 wrong usage, 130 interrupted. Originals are never changed. Nothing leaves this machine."""
+
+RECOGNISERS = "a name (see cloak models list), a file, a specification FILE.toml, module:factory, or auto"
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: auto)"
+    )
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def table_console() -> Console:
+    """For tables: as wide as the terminal, or wide where the output goes to a file."""
+    return Console(width=None if sys.stdout.isatty() else 160)

@@ -1,0 +1,49 @@
+"""``cloak compare``."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloak.cli.common import DONE, RECOGNISERS, add_device, table_console
+
+if TYPE_CHECKING:
+    from cloak.cli.common import Subparsers
+
+
+def add_parser(commands: "Subparsers") -> None:
+    parser = commands.add_parser(
+        "compare", help="compare the faces of two photos", description="Compare the faces of two photos."
+    )
+    parser.add_argument("first", type=Path, metavar="A", help="a photo")
+    parser.add_argument("second", type=Path, metavar="B", help="another photo, or the same one cloaked")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--recognizers",
+        nargs="+",
+        default=["auto"],
+        metavar="NAME",
+        help=f"who compares, each {RECOGNISERS} (default: auto, all that are on disk)",
+    )
+    add_device(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare two photos; the exit code."""
+    from cloak import compare
+    from cloak.models import known_models
+    from cloak.report import comparison_table
+
+    comparison = compare(options.first, options.second, device=options.device, recognizers=options.recognizers)
+    if options.json:
+        print(comparison.to_json())
+        return DONE
+    table_console().print(comparison_table(comparison))
+    known = [model for model in known_models() if model.far and comparison.thresholds.get(model.name)]
+    shares = ", ".join(f"{model.name} {model.far:g}" for model in known)
+    print(
+        f"faces: {len(comparison.faces)} in {options.first}, {comparison.faces_in_second} in {options.second}\n"
+        "At or above its threshold, a recogniser takes two faces for one person. Of several faces, the most\n"
+        f"similar counts. Share of pairs of different people that the threshold lets pass: {shares or 'not measured'}."
+    )
+    return DONE

@@ -1,0 +1,60 @@
+"""FaceNet: facenet-pytorch's Inception-ResNet v1, and the crop that it takes.
+
+F. Schroff, D. Kalenichenko, J. Philbin: FaceNet: A Unified Embedding for Face Recognition and
+Clustering, CVPR 2015. Weights by D. Sandberg, converted by T. Esler, trained on VGGFace2
+(``20180402-114759-vggface2.pt``) or CASIA-WebFace (``20180408-102900-casia-webface.pt``).
+
+The network was trained on MTCNN's upright box, squeezed to a square. cloak aligns by five
+landmarks, and a similarity does not squeeze: so the aligned crop is as high as that box is on
+average, with the landmarks where they lie in it on average, and the squeeze is the network's
+first layer. ``benchmarks/facenet_crop.py`` measures both.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FACENET_SIDE = 160
+"""Height and width of what the convolutions see, pixels."""
+
+FACENET_SIZE = (214, 160)
+"""(height, width) of the aligned crop: the mean shape of MTCNN's box, 1.339 times as high as wide."""
+
+FACENET_TEMPLATE = ((51.03, 86.22), (116.47, 86.09), (83.75, 124.89), (54.74, 158.17), (112.34, 158.11))
+"""The five landmarks in the aligned crop: their mean in facenet-pytorch's own crops with margin 14.
+To the right of the middle, because MTCNN's box lies to the left of the face."""
+
+UNUSED = ("logits.weight", "logits.bias")
+"""What the published files hold beyond the embedding: the classifier of the training's people."""
+
+
+def squeeze(crops: Tensor) -> Tensor:
+    """(n, c, h, w) -> (n, c, 160, 160), differentiable, antialiased; the corners of the picture stay corners.
+
+    A point at row y, pixel centres at whole numbers, goes to row (y + 0.5) * 160 / h - 0.5.
+    """
+    side = (FACENET_SIDE, FACENET_SIDE)
+    return F.interpolate(crops, side, mode="bilinear", align_corners=False, antialias=True)
+
+
+class FaceNet(nn.Sequential):
+    """(n, 3, 214, 160) preprocessed crops -> (n, 512) embeddings as facenet-pytorch gives them, of length 1.
+
+    Preprocessing: RGB 0..255, minus 127.5, divided by 128. The layers are those of
+    ``facenet_pytorch.InceptionResnetV1``, in their order and by their names, so the keys are
+    those of the published files less ``UNUSED``.
+    """
+
+    def __init__(self) -> None:
+        from facenet_pytorch import InceptionResnetV1  # imports torchvision: 2 s
+
+        super().__init__()
+        for name, layer in InceptionResnetV1().named_children():
+            if name == "last_linear":
+                self.add_module("flatten", nn.Flatten())
+            self.add_module(name, layer)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        x = squeeze(crops)
+        for layer in self:
+            x = layer(x)
+        return F.normalize(x, dim=1)

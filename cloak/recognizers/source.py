@@ -1,0 +1,232 @@
+"""A recogniser before it is loaded: where its network is, and what it wants to be shown.
+
+A reference names one, the same in a protocol, on the command line and in Python:
+
+=====================  =====================================================================
+``NAME``               of the manifest, or of a specification NAME.toml among the user's weights,
+                       which has this name then
+``PATH.toml``          a specification, see below
+``PATH.onnx``, ...     a model file that the manifest knows by its name
+``module:factory``     what ``factory()`` gives, or ``factory`` itself where it needs an
+                       argument: (n, 3, 112, 112) RGB in 0..1, aligned to ArcFace's template
+                       -> (n, d)
+=====================  =====================================================================
+
+A specification in TOML has ``file`` (ONNX, TorchScript, or with ``architecture`` the state dict of
+one of ``cloak.recognizers.ARCHITECTURES``; relative to the specification) or ``entry``
+("module:factory"), ``name``, a table ``input`` as ``InputSpec.from_toml`` reads it, and a table
+``embedding`` with ``threshold``, ``far`` and ``measured_on``, where these are known.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from cloak.errors import UsageError
+from cloak.fetch import pinned_sha256
+from cloak.folders import own_weights
+from cloak.recognizers.base import InputSpec, RecognizerSpec
+from cloak.toml import read_toml
+from cloak.weights import file_sha256, find_weights, read_manifest
+
+KEYS: Mapping[str, type] = {
+    **dict.fromkeys(("name", "title", "file", "entry", "architecture", "sha256", "licence"), str),
+    **dict.fromkeys(("input", "embedding"), dict),
+    "commercial": bool,
+}
+"""What a specification may hold, of which kind."""
+
+KINDS = {str: "a string", dict: "a table", bool: "true or false"}
+"""These kinds in words."""
+
+MODEL_SUFFIXES = (".onnx", ".pt", ".pth", ".ts", ".torchscript", ".safetensors")
+
+UNIT_RANGE = InputSpec(mean=(0.0, 0.0, 0.0), scale=255.0)
+"""ArcFace's crop in 0..1: what a Python function gets that says nothing about its input."""
+
+ELSEWHERE = {
+    "dlib_face_recognition_resnet_model_v1.dat": "it is embedded in cloak: name it dlib",
+    ".h5": "Keras weights (as DeepFace keeps them) do not hold their network: build the model with DeepFace, "
+    "convert it to ONNX with tf2onnx (--inputs-as-nchw), and name a specification in TOML",
+    ".tflite": "convert it to ONNX with tf2onnx (--inputs-as-nchw), and name a specification in TOML",
+}
+"""Models that people have in forms that cannot be read, by the end of the name, and what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recogniser that is not loaded yet.
+
+    Attributes:
+        spec: its name, input and embedding.
+        file: of its weights; None for Python.
+        entry: "module:factory"; empty for a file.
+        architecture: of ``cloak.recognizers.ARCHITECTURES``; empty where the file holds its network.
+        sha256: what the file's hash must be; empty where none is known.
+        licence: its identifier; empty where unknown.
+        commercial: whether the licence allows commercial use.
+        advice: how to get the file.
+    """
+
+    spec: RecognizerSpec
+    file: Path | None = None
+    entry: str = ""
+    architecture: str = ""
+    sha256: str = ""
+    licence: str = ""
+    commercial: bool = True
+    advice: str = "check the path"
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Packages of the extra ``models`` that loading it takes, with gradients."""
+        if self.architecture:
+            return ("timm",) if self.architecture.startswith("edgeface") else ()
+        return ("onnx", "onnx2torch", "onnxruntime") if self.file and self.file.suffix == ".onnx" else ()
+
+    def fingerprint(self) -> str:
+        """A hash of all that decides its embeddings: the model and its preprocessing.
+
+        Raises:
+            UsageError: the file cannot be read.
+        """
+        model = _code_of(self.entry) if self.file is None else self.sha256 or _sha256(self.file)
+        values = [model, self.architecture, asdict(replace(self.spec, name="", threshold=None))]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
+
+
+def find_source(reference: str, folder: Path | None = None) -> Source:
+    """What a reference stands for.
+
+    Args:
+        reference: see the top of this module.
+        folder: what a relative path starts from; else the current folder.
+
+    Raises:
+        UsageError: nothing of that name is known, or the specification is wrong.
+    """
+    if reference in read_manifest():
+        return from_manifest(reference)
+    own = own_weights() / f"{reference}.toml"
+    if own.is_file():
+        source = read_specification(own)
+        return replace(source, spec=replace(source.spec, name=reference))  # one name in options and in results
+    if reference.endswith(".toml"):
+        return read_specification(resolve(reference, folder))
+    for ending, advice in ELSEWHERE.items():
+        if reference.endswith(ending):
+            raise UsageError(f"{reference}: {advice}")
+    if reference.endswith(MODEL_SUFFIXES):
+        return _by_file_name(resolve(reference, folder))
+    if ":" in reference:
+        return Source(RecognizerSpec(name=reference.replace(":", "."), **asdict(UNIT_RANGE)), entry=reference)
+    raise UsageError(
+        f"expected a recogniser, one of {', '.join(known_names())}, a specification FILE.toml, a model file "
+        f"that is known by its name, or module:factory; got {reference!r}"
+    )
+
+
+def known_names() -> tuple[str, ...]:
+    """The manifest's recognisers, then the user's own."""
+    own = own_weights()
+    specifications = sorted(own.glob("*.toml")) if own.is_dir() else []
+    return (*read_manifest(), *(path.stem for path in specifications if path.stem not in read_manifest()))
+
+
+def from_manifest(name: str) -> Source:
+    """The source of a recogniser of the manifest."""
+    entry = read_manifest()[name]
+    path = find_weights(entry["file"])
+    addresses = entry.get("addresses", ())
+    if addresses:
+        advice = f"run: cloak models fetch {name}; or download {addresses[0]} and put it there"
+    else:
+        advice = f"put it there, {entry['obtain']}" if "obtain" in entry else "reinstall cloak"
+    return replace(
+        _from_entry(name, entry, path),
+        sha256=entry.get("sha256", "").lower() or pinned_sha256(own_weights(), entry["file"]),
+        advice=advice,
+    )
+
+
+def read_specification(path: Path) -> Source:
+    """Read a specification in TOML.
+
+    Raises:
+        UsageError: no such file, not TOML, or something in it that is unknown or wrong.
+    """
+    given = read_toml(path, "the specification of a recogniser")
+    unknown = set(given) - set(KEYS)
+    if unknown or ("file" in given) == ("entry" in given):
+        raise UsageError(
+            f"{path}: expected name, input, embedding, and either file or entry; "
+            f"got {', '.join(sorted(given)) or 'nothing'}"
+        )
+    if "entry" in given and "architecture" in given:
+        raise UsageError(f"{path}: expected an architecture only beside file, got one beside entry; leave one out")
+    for key, value in given.items():
+        if not isinstance(value, KEYS[key]):
+            raise UsageError(f"{path}: expected {key} to be {KINDS[KEYS[key]]}, got {value!r}")
+    file = resolve(given["file"], path.parent) if "file" in given else None
+    try:
+        return _from_entry(str(given.get("name", path.stem)), given, file)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _by_file_name(path: Path) -> Source:
+    """A model file that the manifest knows by its name, wherever it lies."""
+    for name, entry in read_manifest().items():
+        if entry["file"] == path.name:
+            return _from_entry(name, entry, path)
+    raise UsageError(
+        f"{path}: expected a model file that is known by its name, got another; say what it wants to be shown in "
+        f'{path.stem}.toml: file = "{path.name}", and [input] with size, channels, mean and scale; '
+        "then: cloak models check"
+    )
+
+
+def _from_entry(name: str, entry: Mapping[str, Any], file: Path | None) -> Source:
+    threshold = entry.get("embedding", {}).get("threshold")
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, type(None))):
+        raise UsageError(f"expected a number as the threshold of embedding, got {threshold!r}")
+    return Source(
+        spec=RecognizerSpec(
+            name=name,
+            threshold=threshold,
+            **asdict(InputSpec.from_toml(entry.get("input", {}))),
+        ),
+        file=file,
+        entry=entry.get("entry", ""),
+        architecture=entry.get("architecture", ""),
+        sha256=entry.get("sha256", "").lower(),
+        licence=entry.get("licence", ""),
+        commercial=entry.get("commercial", True),
+    )
+
+
+def resolve(path: str, folder: Path | None) -> Path:
+    """A path with ``~`` and variables filled in, relative to ``folder``."""
+    return (folder or Path()) / Path(os.path.expandvars(path)).expanduser()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise UsageError(f"{path}: expected a model file, got {error.strerror}") from None
+
+
+def _code_of(entry: str) -> str:
+    """An entry, and the hash of its module's file, so that changed code is noticed."""
+    found = find_spec(entry.partition(":")[0])
+    return f"{entry} {_sha256(Path(found.origin))}" if found and found.origin and found.has_location else entry

@@ -1,0 +1,76 @@
+"""Which recognisers cloaks are made against: those that are named, or all that are on disk."""
+
+from collections.abc import Sequence
+
+import torch
+
+from cloak.errors import CloakError, UsageError
+from cloak.models import Model, find_model
+from cloak.recognizers import EMBEDDED, Recognizer, Source, find_source, load_source
+from cloak.recognizers.source import known_names
+
+AUTO = "auto"
+
+
+def load_surrogates(
+    references: Sequence[str] = (AUTO,), device: torch.device | str = "cpu", *, gradients: bool = True
+) -> tuple[tuple[Recognizer, ...], tuple[str, ...]]:
+    """Load what a user named.
+
+    Args:
+        references: as in ``cloak.recognizers.source``; "auto" stands for every recogniser whose
+            file is on disk, embedded, fetched or the user's own, that can be loaded.
+        device: where they run.
+        gradients: whether they must have them, as surrogates must.
+
+    Returns:
+        The recognisers, at least one, and what a user should know of them, a sentence each.
+
+    Raises:
+        UsageError: nothing was named, something twice, something unknown or that cannot be loaded.
+        WeightsError: weights are absent or damaged.
+    """
+    named = [find_source(reference) for reference in references if reference != AUTO]
+    found, hints = _on_disk(device, gradients) if AUTO in references else ([], [])
+    names = [*(recognizer.spec.name for recognizer, _ in found), *(source.name for source in named)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise UsageError(f"expected surrogates, each once; got {', '.join(twice) or 'none'}{' twice' * bool(twice)}")
+    found += [(load_source(source, device, gradients=gradients), source) for source in named]
+    terms = [
+        f"{source.name}: its licence ({source.licence}) does not allow commercial use"
+        for _, source in found
+        if not source.commercial
+    ]
+    notes = (f"surrogates: {', '.join(names)}", *terms, *hints)
+    return tuple(recognizer for recognizer, _ in found), notes
+
+
+def _on_disk(device: torch.device | str, gradients: bool) -> tuple[list[tuple[Recognizer, Source]], list[str]]:
+    """What "auto" stands for, and a word about what it leaves out and what would help."""
+    found, hints, recommended = [], [], []
+    for name in known_names():
+        try:
+            model = find_model(name)
+            if model.present:
+                source = find_source(name)
+                found.append((_load(model, source, device, gradients), source))
+            elif model.recommended:
+                recommended.append(name)
+        except CloakError as error:
+            if name in EMBEDDED:
+                raise
+            hints.append(f"{name} is on disk but left out: {error}")
+    if len(found) == len(EMBEDDED) and recommended:
+        hints.append(f"{GAIN}: cloak models fetch {recommended[0]}")
+    return found, hints
+
+
+def _load(model: Model, source: Source, device: torch.device | str, gradients: bool) -> Recognizer:
+    if gradients and model.needs:
+        raise UsageError(f"it needs {', '.join(model.needs)} (pip install 'cloak[models]')")
+    return load_source(source, device, gradients=gradients)
+
+
+GAIN = "one more surrogate would protect better (benchmarks/README.md)"
+"""What one more recogniser adds; the numbers are measured."""
