@@ -12,7 +12,7 @@ from PIL import Image
 from cloak.types import Face, Pixels
 
 MIN_FACE = 40
-"""Faces this wide or wider, in pixels of the photo, are found."""
+"""Faces this wide or wider, in pixels of the photo, are found. Narrower ones, where found, are left alone."""
 
 MIN_SCORE = 0.95
 """MTCNN's faces below this score are mostly not faces, and a cloak on a telephone shows. Of 2,764

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cloak.calibrate import Composition, with_fitting_quality
-from cloak.detect import FaceDetector
+from cloak.detect import MIN_FACE, FaceDetector
 from cloak.errors import NoFaceError
 from cloak.methods import Method
 from cloak.optimize import cloak_patches
@@ -26,26 +26,32 @@ face; the gradient of a single crop is not reproducible on several threads."""
 
 @dataclass(frozen=True)
 class Prepared:
-    """A photo on its way: its faces and their patches."""
+    """A photo on its way: its faces and their patches; ``small`` counts the faces that are left alone."""
 
     photo: Photo
     faces: tuple[Face, ...]
     patches: tuple[FacePatch, ...]
+    small: int = 0
 
 
 def prepare(photo: Photo, name: str, detector: FaceDetector, method: Method, seed: int) -> Prepared:
     """Find the faces of a photo and cut out their patches.
 
     Raises:
-        NoFaceError: there is none.
+        NoFaceError: there is none, or only faces that are too small.
     """
-    faces = detector.detect(photo.pixels)
+    found = detector.detect(photo.pixels)
+    faces = tuple(face for face in found if face.width >= MIN_FACE)
+    small = len(found) - len(faces)
     if not faces:
-        raise NoFaceError(f"{name}: no face was found in it, so nothing was changed or written")
+        what = (
+            f"only faces narrower than {MIN_FACE} px were found in it ({small})" if small else "no face was found in it"
+        )
+        raise NoFaceError(f"{name}: {what}, so nothing was changed or written")
     grey = photo.grey
     photo = with_fitting_quality(photo, faces, method)
     patches = tuple(cut_patch(photo.pixels, face, grey=grey, seed=seed, patch_face=method.patch_face) for face in faces)
-    return Prepared(photo, faces, patches)
+    return Prepared(photo, faces, patches, small)
 
 
 def perturb(

@@ -163,7 +163,7 @@ class Cloaker:
     def _report(self, prepared: Prepared, saved: Pixels) -> PhotoReport:
         original = prepared.photo.pixels
         faces = tuple(report_face(original, saved, face, self._judges, self._detector) for face in prepared.faces)
-        return PhotoReport(mode=self.method.name, faces=faces)
+        return PhotoReport(mode=self.method.name, faces=faces, small=prepared.small)
 
 
 def with_threshold(recognizers: Sequence[Recognizer], device: torch.device) -> tuple[Recognizer, ...]:

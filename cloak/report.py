@@ -35,7 +35,7 @@ def summary_table(reports: Sequence[PhotoReport]) -> Table:
         matches = [match for face in report.faces for match in face.matches.values()]
         table.add_row(
             str(report.source),
-            str(len(report.faces)),
+            f"{len(report.faces)}, {report.small} too small" if report.small else str(len(report.faces)),
             f"{max(match.before for match in matches):.2f}" if matches else "-",
             f"{max(match.after for match in matches):.2f}" if matches else "-",
             f"{max(face.visibility.dssim for face in report.faces):.4f}" if report.faces else "-",
@@ -84,12 +84,12 @@ def _lines_of(model: Model) -> tuple[str, ...]:
     digest = model.sha256 or "not published, pinned at the first download"
     state = model.state()
     return (
-        f"{model.title}{year}, {'surrogate and evaluator' if model.surrogate else 'evaluator' + missing}",
+        f"{model.title}{year}: {state}; {'surrogate and evaluator' if model.surrogate else 'evaluator' + missing}",
         f"{model.architecture}, trained on {model.training_data}; {model.loss}",
         f"input {model.size[0]} x {model.size[1]} px, {dimension}{model.distance}",
-        measured or "threshold not measured here: cloak models check NAME --data DIR measures it",
+        measured or f"threshold not measured here: cloak models check {model.name} --data DIR measures it",
         f"licence {model.licence}: {'commercial use allowed' if model.commercial else 'no commercial use'}",
-        f"{model.path or 'Python'}, {size}sha256 {digest}: {state}"
+        f"{model.path or 'Python'}, {size}sha256 {digest}"
         + (f"; {model.advice}" if state in (ABSENT, DAMAGED) else ""),
     )
 

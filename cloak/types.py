@@ -104,6 +104,7 @@ class PhotoReport:
         output: the protected file; None where none was written.
         mode: low, mid or high.
         faces: the largest first.
+        small: how many faces were found and left alone, since they are narrower than 40 px.
         seconds: from reading to saving, its share of a batch's time.
         error: one sentence; empty when the photo was protected.
     """
@@ -112,6 +113,7 @@ class PhotoReport:
     output: Path | None = None
     mode: str = ""
     faces: tuple[FaceReport, ...] = ()
+    small: int = 0
     seconds: float = 0.0
     error: str = ""
 

@@ -188,6 +188,24 @@ def test_a_batch_is_always_full_so_that_company_changes_nothing(
     assert torch.equal(filled[0], filled[3])  # the fourth is alone in its batch
 
 
+def test_faces_that_are_too_small_are_left_alone_and_said_to_be(cloaker: Cloaker) -> None:
+    photo = read_photo(SAMPLES / "astronaut.png").pixels
+    (face,) = detect_faces(photo, device="cpu")
+    scale = 35 / face.width
+    size = (round(photo.shape[1] * scale), round(photo.shape[0] * scale))
+    tiny = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BOX))
+    both = np.full((max(photo.shape[0], size[1]), photo.shape[1] + size[0], 3), 90, np.uint8)
+    both[: photo.shape[0], : photo.shape[1]] = photo
+    both[: size[1], photo.shape[1] :] = tiny
+    result = cloaker.protect(both)
+    assert (len(result.report.faces), result.report.small) == (1, 1)
+    assert np.array_equal(np.asarray(result.image)[:, photo.shape[1] :], both[:, photo.shape[1] :])
+    with pytest.raises(
+        NoFaceError, match=r"only faces narrower than 40 px were found in it \(1\), so nothing was changed"
+    ):
+        cloaker.protect(np.ascontiguousarray(both[: size[1], photo.shape[1] :]))
+
+
 def test_faces_and_comparison_from_the_package(portrait_folder: Path) -> None:
     (face,) = detect_faces(portrait_folder / "hopper.jpg", device="cpu")
     assert len(face.landmarks) == 5
