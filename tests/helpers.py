@@ -33,6 +33,11 @@ class TinyNetwork(nn.Module):
         return (cells - cells.mean(dim=1, keepdim=True)) @ mix
 
 
+def tiny_factory() -> TinyNetwork:
+    """For module:factory."""
+    return TinyNetwork(16)
+
+
 def tiny_recognizer(side: int = 48, dimension: int = 16) -> Recognizer:
     points = ((0.32, 0.36), (0.68, 0.36), (0.5, 0.55), (0.36, 0.74), (0.64, 0.74))
     spec = RecognizerSpec(

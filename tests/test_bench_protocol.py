@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,44 @@ def test_what_is_wrong_with_a_protocol_is_said_with_its_name(tmp_path: Path, tex
 def test_a_missing_protocol_is_told_where_there_are_some(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a protocol, got No such file or directory; there are some in"):
         read_protocol(tmp_path / "absent.toml")
+
+
+LABELLED = """
+evaluators = ["dlib"]
+[[cloaks]]
+methods = ["cloak"]
+[[cloaks]]
+methods = ["cloak"]
+label = "quick"
+surrogates = ["dlib", "own.toml"]
+changes = { steps = 7, chroma = 1, "views.resize" = [0.5, 1.0] }
+"""
+
+
+def test_a_label_sets_apart_what_was_changed(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(LABELLED)
+    plain, quick = entries_of(read_protocol(path))
+    assert (plain.name, plain.surrogates) == ("cloak@0.009", ("dlib",))
+    assert (quick.name, quick.surrogates) == ("cloak quick@0.009", ("dlib", "own.toml"))
+    assert (quick.method.steps, quick.method.chroma, quick.method.views.resize) == (7, 1.0, (0.5, 1.0))
+    assert replace(quick.method, name="cloak", steps=60, chroma=plain.method.chroma, views=plain.method.views) == (
+        plain.method
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('label = "quick"', "", "expected a label for what differs from cloak@0.009, got none"),
+        ("steps = 7", "step = 7", "expected a field of a method or views.FIELD to change, got 'step'"),
+        ("steps = 7", "views = 7", r"expected views like ViewDistribution\(.*\), got 7"),
+        ("steps = 7", '"steps.x" = 7', "expected a field of a method or views.FIELD to change, got 'steps.x'"),
+        ("steps = 7", 'steps = "many"', "expected steps like 60, got 'many'"),
+    ],
+)
+def test_a_wrong_change_is_said(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(LABELLED.replace(old, new))
+    with pytest.raises(UsageError, match=rf"own\.toml: {message}"):
+        read_protocol(path)

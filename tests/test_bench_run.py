@@ -268,3 +268,22 @@ def test_without_the_extra_the_command_says_what_to_install(
     monkeypatch.setattr("cloak.cli.bench.find_spec", lambda name: None)
     assert main(["bench", str(protocol.folder / "tiny.toml")]) == 2
     assert "cloak bench needs matplotlib and sklearn; install them with: pip install" in capsys.readouterr().err
+
+
+def test_surrogates_can_be_the_users_own_for_all_or_some_cloaks(protocol: Protocol, tree: Path, tmp_path: Path) -> None:
+    path = protocol.folder / "own.toml"
+    path.write_text(
+        PROTOCOL.replace('["none", "noise"]', '["pgd"]').replace('conditions = ["saved", "jpeg75"]', "photos = 1")
+        + '[[cloaks]]\nmethods = ["pgd"]\nphotos = 1\nlabel = "quick"\nsurrogates = ["tests.helpers:tiny_factory"]\n'
+        "changes = { steps = 2 }\n"
+    )
+    arguments = ["bench", str(path), "--data", str(tree), "--out", str(tmp_path / "out"), "--quiet"]
+    assert main([*arguments, "--surrogates", "dlib", "tests.helpers:tiny_factory"]) == 0
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    both, own = results["entries"]
+    assert both["surrogates"] == ["dlib", "tests.helpers.tiny_factory"]
+    assert (own["name"], own["surrogates"]) == ("pgd quick@0.009", ["tests.helpers.tiny_factory"])
+    assert both["unchanged"] == own["unchanged"] == 0
+    report = (tmp_path / "out/results.md").read_text()
+    assert "against tests.helpers.tiny_factory" in report
+    assert "dlib (surrogate)" not in report  # not of all entries
