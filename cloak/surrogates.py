@@ -72,5 +72,8 @@ def _load(model: Model, source: Source, device: torch.device | str, gradients: b
     return load_source(source, device, gradients=gradients)
 
 
-GAIN = "one more surrogate would protect better (benchmarks/README.md)"
-"""What one more recogniser adds; the numbers are measured."""
+GAIN = (
+    "one more surrogate would protect better: with a second one, 75 instead of 68 of 100 matches failed "
+    "on a recogniser that neither had seen, in twice the time"
+)
+"""What one more recogniser adds, measured: benchmarks/results/surrogates."""

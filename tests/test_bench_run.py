@@ -286,4 +286,4 @@ def test_surrogates_can_be_the_users_own_for_all_or_some_cloaks(protocol: Protoc
     assert both["unchanged"] == own["unchanged"] == 0
     report = (tmp_path / "out/results.md").read_text()
     assert "against tests.helpers.tiny_factory" in report
-    assert "dlib (surrogate)" not in report  # not of all entries
+    assert "dlib (surrogate of some)" in report

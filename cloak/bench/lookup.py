@@ -34,14 +34,19 @@ SAME_NETWORK: Mapping[str, str] = {"dlib-cpp": "dlib"}
 """Evaluator -> the recogniser of the manifest that is the same network in other code."""
 
 
-def is_surrogate(results: Results, evaluator: str) -> bool:
-    """Whether all cloaks were made against this evaluator's network."""
-    return all(SAME_NETWORK.get(evaluator, evaluator) in entry["surrogates"] for entry in results["entries"])
+def role(results: Results, evaluator: str) -> str:
+    """Whether the cloaks were made against this evaluator's network: "surrogate", "held out", or of some."""
+    network = SAME_NETWORK.get(evaluator, evaluator)
+    against = [network in entry["surrogates"] for entry in results["entries"]]
+    if all(against):
+        return "surrogate"
+    return "surrogate of some" if any(against) else "held out"
 
 
 def evaluator_title(results: Results, name: str) -> str:
     """The name, and whether the cloaks were made against it."""
-    return f"{name} (surrogate)" if is_surrogate(results, name) else name
+    found = role(results, name)
+    return name if found == "held out" else f"{name} ({found})"
 
 
 def ordered_entries(results: Results) -> tuple[Entry, ...]:

@@ -7,12 +7,12 @@ from cloak.bench.lookup import (
     Results,
     evaluator_title,
     evaluators,
-    is_surrogate,
     measured,
     most_photos,
     ordered_entries,
     rates,
     record,
+    role,
     visibility,
     without_cloak,
 )
@@ -171,7 +171,7 @@ def evaluator_table(results: Results) -> Table:
     rows = [
         row(
             evaluator["name"],
-            "surrogate" if is_surrogate(results, evaluator["name"]) else "held out",
+            role(results, evaluator["name"]),
             *(
                 cell
                 for far in fars
