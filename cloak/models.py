@@ -40,6 +40,7 @@ class Model:
             package is missing, see ``needs``.
         needs: packages that are missing to use it as a surrogate.
         embedded: whether it ships with cloak.
+        twin_of: the recogniser that it stands in for as a surrogate, and that judges for it.
         recommended: whether ``cloak models fetch --recommended`` fetches it.
         path: where the weights are, or would be.
         bytes: of the file; 0 where unknown.
@@ -65,6 +66,7 @@ class Model:
     surrogate: bool
     needs: tuple[str, ...]
     embedded: bool
+    twin_of: str
     recommended: bool
     path: Path | None
     bytes: int
@@ -139,6 +141,7 @@ def _model(source: Source, entry: Mapping[str, Any]) -> Model:
         surrogate=not needs,
         needs=needs,
         embedded=source.file is not None and source.file.parent == shipped_weights(),
+        twin_of=entry.get("twin_of", ""),
         recommended=entry.get("recommended", False),
         path=source.file,
         bytes=entry.get("bytes", 0),

@@ -16,7 +16,8 @@ from cloak.measure import compare_photos, report_face
 from cloak.methods import find_mode
 from cloak.photo import Photo, photo_of, read_photo, save_bytes, to_image
 from cloak.pipeline import Prepared, compose, encode_within_budget, perturb, prepare
-from cloak.recognizers import EMBEDDED, Recognizer, load_recognizer
+from cloak.recognizers import Recognizer, load_recognizer
+from cloak.recognizers.source import twins
 from cloak.surrogates import AUTO, load_surrogates
 from cloak.types import CloakResult, Comparison, Face, PhotoReport, Pixels
 
@@ -67,7 +68,7 @@ class Cloaker:
         self.seed = seed
         self._recognizers, self.notes = load_surrogates(surrogates, self.device)
         self._detector = FaceDetector(self.device)
-        self._judges = with_threshold(self._recognizers, self.device)
+        self._judges = judges_of(self._recognizers, self.device)
 
     def protect(self, image: Path | str | Image.Image | Pixels) -> CloakResult:
         """Protect one photo in memory; nothing is written.
@@ -166,11 +167,14 @@ class Cloaker:
         return PhotoReport(mode=self.method.name, faces=faces, small=prepared.small)
 
 
-def with_threshold(recognizers: Sequence[Recognizer], device: torch.device) -> tuple[Recognizer, ...]:
-    """Recognisers of which at least one can tell who is the same person: the embedded ones join if none can."""
-    if any(recognizer.spec.threshold is not None for recognizer in recognizers):
-        return tuple(recognizers)
-    return (*recognizers, *(load_recognizer(name, device) for name in EMBEDDED))
+def judges_of(surrogates: Sequence[Recognizer], device: torch.device) -> tuple[Recognizer, ...]:
+    """Who measures the result: the surrogates, for a twin its original, and in any case one that has a threshold."""
+    own = {recognizer.spec.name: recognizer for recognizer in surrogates}
+    names = dict.fromkeys([twins().get(name, name) for name in own])
+    judges = tuple(own.get(name) or load_recognizer(name, device) for name in names)
+    if any(judge.spec.threshold is not None for judge in judges):
+        return judges
+    return (*judges, load_recognizer("dlib", device))
 
 
 def find_device(name: str) -> torch.device:

@@ -6,8 +6,8 @@ import torch
 
 from cloak.errors import CloakError, UsageError
 from cloak.models import Model, find_model
-from cloak.recognizers import EMBEDDED, Recognizer, Source, find_source, load_source
-from cloak.recognizers.source import known_names
+from cloak.recognizers import EMBEDDED, SURROGATES, Recognizer, Source, find_source, load_source
+from cloak.recognizers.source import known_names, twins
 
 AUTO = "auto"
 
@@ -49,10 +49,10 @@ def load_surrogates(
 def _on_disk(device: torch.device | str, gradients: bool) -> tuple[list[tuple[Recognizer, Source]], list[str]]:
     """What "auto" stands for, and a word about what it leaves out and what would help."""
     found, hints, recommended = [], [], []
-    for name in known_names():
+    for name in _without_twins(gradients):
         try:
             model = find_model(name)
-            if model.present:
+            if model.present or name in EMBEDDED:
                 source = find_source(name)
                 found.append((_load(model, source, device, gradients), source))
             elif model.recommended:
@@ -61,9 +61,15 @@ def _on_disk(device: torch.device | str, gradients: bool) -> tuple[list[tuple[Re
             if name in EMBEDDED:
                 raise
             hints.append(f"{name} is on disk but left out: {error}")
-    if len(found) == len(EMBEDDED) and recommended:
+    if len(found) == len(SURROGATES) and recommended:
         hints.append(f"{GAIN}: cloak models fetch {recommended[0]}")
     return found, hints
+
+
+def _without_twins(gradients: bool) -> list[str]:
+    """The known names; of a recogniser and its robust twin, the twin as a surrogate, else the other."""
+    left_out = twins().values() if gradients else twins().keys()
+    return [name for name in known_names() if name not in left_out]
 
 
 def _load(model: Model, source: Source, device: torch.device | str, gradients: bool) -> Recognizer:

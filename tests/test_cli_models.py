@@ -93,7 +93,8 @@ def manifest(tmp_path: Path, web: Web, weights: Path, colours: bytes, monkeypatc
     for name, entry in entries.items():
         text += f'\n[{name}]\n{entry}\naddresses = ["{web.at(f"/{name}.onnx")}"]\n'
     (installed / "manifest.toml").write_text(text)
-    shutil.copy(shipped_weights() / "dlib_resnet29_v1.safetensors", installed)
+    for name in ("dlib_resnet29_v1.safetensors", "dlib_robust_v1.safetensors"):
+        shutil.copy(shipped_weights() / name, installed)
     monkeypatch.setattr("cloak.folders.PACKAGE", installed.parent)
     read_manifest.cache_clear()
     yield web
@@ -111,7 +112,7 @@ def test_a_recogniser_is_fetched_verified_and_used(
     manifest: Web, weights: Path, colours: bytes, capsys: Capture
 ) -> None:
     pytest.importorskip("onnx2torch", reason="needs onnx2torch (pip install -e .[dev])")
-    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == ["dlib"]
+    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == ["dlib-robust"]
     assert fetch("colours") == DONE
     output = capsys.readouterr()
     path, digest = weights / "colours.onnx", hashlib.sha256(colours).hexdigest()
@@ -123,7 +124,7 @@ def test_a_recogniser_is_fetched_verified_and_used(
     assert fetch("colours") == DONE
     assert f"colours: {path} (there already), sha256" in capsys.readouterr().out
     assert manifest.paths() == ["/colours.onnx"]
-    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == ["dlib", "colours"]
+    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == ["dlib-robust", "colours"]
     crops = smooth_crops(2, (112, 112)).requires_grad_(True)
     (gradient,) = torch.autograd.grad(load_recognizer("colours")(crops)[:, 0].sum(), crops)
     assert (gradient.abs().amax(dim=(1, 2, 3)) > 0).all()

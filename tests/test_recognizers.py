@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from cloak import UsageError
+from cloak.align import crop_face
+from cloak.detect import FaceDetector
 from cloak.photo import read_photo
 from cloak.recognizers import ARCHITECTURES, EMBEDDED, Recognizer, RecognizerSpec, load_recognizer
 from cloak.recognizers.onnx_file import smooth_crops
 from cloak.recognizers.source import find_source
 from cloak.weights import read_manifest
-from tests.helpers import tiny_recognizer
+from tests.helpers import SAMPLES, tiny_recognizer
 
 
 def random_weights(name: str) -> Recognizer:
@@ -113,14 +115,13 @@ def test_templates_lie_in_the_crop(recognizer: Recognizer) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"expected a recogniser, one of dlib, facenet-vggface2, .*; got 'facenet'"):
+    with pytest.raises(
+        UsageError, match=r"expected a recogniser, one of dlib, dlib-robust, facenet-vggface2, .*; got 'facenet'"
+    ):
         load_recognizer("facenet")
 
 
 def test_a_mirrored_face_is_still_the_same_person() -> None:
-    from cloak.detect import FaceDetector
-    from tests.helpers import SAMPLES
-
     dlib, detector = load_recognizer("dlib"), FaceDetector()
     embeddings = []
     for name in ("astronaut.png", "grace_hopper.jpg"):
@@ -130,3 +131,30 @@ def test_a_mirrored_face_is_still_the_same_person() -> None:
         assert float(plain @ mirrored) > 0.9
         embeddings.append(plain)
     assert float(embeddings[0] @ embeddings[1]) < (dlib.spec.threshold or 0.0)
+
+
+def test_the_robust_twin_sees_faces_as_its_original_does() -> None:
+    crops = faces_of_the_samples()
+    ours, theirs = (load_recognizer(name)(crops) for name in ("dlib", "dlib-robust"))
+    assert (ours * theirs).sum(dim=1).min() > 0.9
+
+
+def faces_of_the_samples() -> torch.Tensor:
+    """Aligned for dlib."""
+    spec, detector, crops = find_source("dlib").spec, FaceDetector(), []
+    for name in ("astronaut.png", "grace_hopper.jpg"):
+        pixels = read_photo(SAMPLES / name).pixels
+        (face,) = detector.detect(pixels)
+        crops.append(crop_face(pixels, face.landmarks, spec.template, spec.size))
+    return torch.cat(crops)
+
+
+def test_a_small_adversarial_change_moves_the_robust_twin_less_than_its_original() -> None:
+    crops, moved = faces_of_the_samples(), {}
+    for name in ("dlib", "dlib-robust"):
+        recognizer = load_recognizer(name)
+        own = recognizer(crops)
+        shown = (crops + 1e-3 * torch.randn(crops.shape, generator=torch.Generator().manual_seed(0))).requires_grad_()
+        (gradient,) = torch.autograd.grad((recognizer(shown) * own).sum(), shown)
+        moved[name] = float((recognizer(shown - 2 / 255 * gradient.sign()) * own).sum(dim=1).mean())
+    assert moved["dlib-robust"] > moved["dlib"] + 0.05

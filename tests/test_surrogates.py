@@ -33,24 +33,24 @@ def own_model(weights: Path, text: str = "") -> None:
 
 def test_auto_with_nothing_fetched_is_the_embedded_one_and_a_hint(weights: Path) -> None:
     recognizers, notes = load_surrogates()
-    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib"]
-    assert notes == ("surrogates: dlib", f"{GAIN}: cloak models fetch facenet-vggface2")
+    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust"]
+    assert notes == ("surrogates: dlib-robust", f"{GAIN}: cloak models fetch facenet-vggface2")
 
 
 def test_auto_takes_what_the_user_has(weights: Path) -> None:
     own_model(weights, 'name = "My own recogniser"')
     recognizers, notes = load_surrogates()
-    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib", "mine"]
-    assert notes == ("surrogates: dlib, mine",)
+    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust", "mine"]
+    assert notes == ("surrogates: dlib-robust, mine",)
     (weights / "colours.onnx").unlink()
-    assert names(AUTO) == ["dlib"]
+    assert names(AUTO) == ["dlib-robust"]
 
 
 def test_auto_leaves_out_what_cannot_be_loaded_and_says_why(weights: Path) -> None:
     (weights / "20180402-114759-vggface2.pt").write_bytes(b"damaged")
     (weights / "mine.toml").write_text("[project]")
     recognizers, notes = load_surrogates()
-    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib"]
+    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust"]
     assert notes[1].startswith("facenet-vggface2 is on disk but left out: ")
     assert "expected sha256 281cebca" in notes[1]
     assert notes[2].startswith(f"mine is on disk but left out: {weights / 'mine.toml'}: expected name, input")
@@ -63,7 +63,7 @@ def test_named_ones_come_in_their_order_and_beside_auto(weights: Path, tmp_path:
     other = tmp_path / "other.toml"
     other.write_text(f'file = "{weights / "colours.onnx"}"')
     assert names("mine", "dlib") == ["mine", "dlib"]
-    assert names(str(other), AUTO) == ["dlib", "mine", "other"]
+    assert names(str(other), AUTO) == ["dlib-robust", "mine", "other"]
     assert load_surrogates(["dlib"])[1] == ("surrogates: dlib",)
 
 
@@ -71,7 +71,7 @@ def test_named_ones_come_in_their_order_and_beside_auto(weights: Path, tmp_path:
     ("references", "message"),
     [
         (["dlib", "dlib"], "expected surrogates, each once; got dlib twice"),
-        (["mine", AUTO, "dlib"], "expected surrogates, each once; got dlib, mine twice"),
+        (["mine", AUTO, "dlib-robust"], "expected surrogates, each once; got dlib-robust, mine twice"),
         ([], "expected surrogates, each once; got none"),
         ([AUTO, "arcface"], "expected a recogniser, one of dlib, .*mine, .*; got 'arcface'"),
     ],
@@ -97,7 +97,7 @@ def test_what_lacks_a_package_is_left_out_with_a_word(weights: Path, monkeypatch
     for package in ("onnx2torch", "timm"):
         monkeypatch.setitem(sys.modules, package, None)  # as import sees a package that is not there
     recognizers, notes = load_surrogates()
-    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib"]
+    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust"]
     assert notes[1:] == (
         "sface is on disk but left out: it needs onnx2torch (pip install 'cloak[models]')",
         "edgeface-s is on disk but left out: it needs timm (pip install 'cloak[models]')",
@@ -115,3 +115,17 @@ def test_comparing_takes_no_gradients(weights: Path) -> None:
             load_surrogates(["rounded_colours:embed"])
     finally:
         sys.path.remove(str(weights))
+
+
+def test_of_a_recogniser_and_its_robust_twin_one_is_fooled_and_the_other_judges(weights: Path) -> None:
+    assert names(AUTO) == ["dlib-robust"]
+    assert [recognizer.spec.name for recognizer in load_surrogates(gradients=False)[0]] == ["dlib"]
+    assert names("dlib", "dlib-robust") == ["dlib", "dlib-robust"]
+
+
+def test_a_shipped_file_that_is_gone_is_no_reason_to_go_on_without_it(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloak.weights.shipped_weights", lambda: tmp_path / "gone")
+    with pytest.raises(WeightsError, match=r"dlib_robust_v1\.safetensors: expected model weights, .*; reinstall cloak"):
+        load_surrogates()

@@ -30,14 +30,14 @@ def evaluators(results: Results) -> tuple[str, ...]:
     return tuple(evaluator["name"] for evaluator in results["evaluators"])
 
 
-SAME_NETWORK: Mapping[str, str] = {"dlib-cpp": "dlib"}
-"""Evaluator -> the recogniser of the manifest that is the same network in other code."""
+DLIB = frozenset({"dlib", "dlib-cpp", "dlib-robust"})
+"""One network: in PyTorch, in C++, and the twin that was trained on its embeddings."""
 
 
 def role(results: Results, evaluator: str) -> str:
     """Whether the cloaks were made against this evaluator's network: "surrogate", "held out", or of some."""
-    network = SAME_NETWORK.get(evaluator, evaluator)
-    against = [network in entry["surrogates"] for entry in results["entries"]]
+    same = DLIB if evaluator in DLIB else {evaluator}
+    against = [not same.isdisjoint(entry["surrogates"]) for entry in results["entries"]]
     if all(against):
         return "surrogate"
     return "surrogate of some" if any(against) else "held out"

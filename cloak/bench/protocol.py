@@ -8,7 +8,7 @@ from typing import Any
 from cloak.bench.conditions import find_condition
 from cloak.errors import UsageError
 from cloak.methods import Method, find_method
-from cloak.recognizers import EMBEDDED
+from cloak.recognizers import SURROGATES
 from cloak.toml import read_toml
 from cloak.views import ViewDistribution
 
@@ -75,7 +75,7 @@ class Protocol:
     cloaked: int = 4
     distractors: int = 2000
     evaluators: tuple[str, ...]
-    surrogates: tuple[str, ...] = EMBEDDED
+    surrogates: tuple[str, ...] = SURROGATES
     cloaks: tuple[Cloaks, ...]
     fars: tuple[float, ...] = (1e-2, 1e-3)
     resamples: int = 1000

@@ -20,6 +20,7 @@ __all__ = [
     "ARCFACE",
     "ARCHITECTURES",
     "EMBEDDED",
+    "SURROGATES",
     "InputSpec",
     "Recognizer",
     "RecognizerSpec",
@@ -29,8 +30,11 @@ __all__ = [
     "load_source",
 ]
 
-EMBEDDED = ("dlib",)
+EMBEDDED = ("dlib", "dlib-robust")
 """The recognisers whose weights ship with cloak."""
+
+SURROGATES = ("dlib-robust",)
+"""Those of them that cloaks are made against; the others judge."""
 
 
 def load_recognizer(

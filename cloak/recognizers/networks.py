@@ -87,6 +87,7 @@ def _with_weights(source: Source, data: bytes) -> tuple[nn.Module, Tensor | None
     architecture = ARCHITECTURES[source.architecture]
     state = tensors_of(data, source.file)
     mean = state.pop("embedding_mean", None)
+    mean = None if mean is None else mean.float()
     network = architecture.build()
     try:
         network.load_state_dict({key: value for key, value in state.items() if key not in architecture.unused})

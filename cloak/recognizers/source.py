@@ -142,6 +142,11 @@ def known_names() -> tuple[str, ...]:
     return (*read_manifest(), *(path.stem for path in specifications if path.stem not in read_manifest()))
 
 
+def twins() -> dict[str, str]:
+    """Robust twin -> the recogniser that it stands in for."""
+    return {name: entry["twin_of"] for name, entry in read_manifest().items() if "twin_of" in entry}
+
+
 def from_manifest(name: str) -> Source:
     """The source of a recogniser of the manifest."""
     entry = read_manifest()[name]
