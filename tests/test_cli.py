@@ -11,7 +11,7 @@ from PIL import Image
 
 from cloak import PhotoReport, __version__, methods
 from cloak.cli import main
-from tests.helpers import SAMPLES, smooth_noise
+from tests.helpers import ROOT, SAMPLES, smooth_noise
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 
@@ -177,3 +177,10 @@ def test_the_version_comes_without_pytorch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == f"cloak {__version__}\n"
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m cloak models list --json | head -c 20"
+    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(result.stdout) == 20
+    assert result.stderr == ""

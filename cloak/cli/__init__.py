@@ -1,6 +1,7 @@
 """The command ``cloak``: parse, call the public API, print, exit code. One module a subcommand."""
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_USAGE
     except CloakError as error:
         print(f"cloak: {error}", file=sys.stderr)
+        return NOT_DONE
+    except BrokenPipeError:  # whoever read the output has enough, as "head" does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_DONE
     except KeyboardInterrupt:
         print(f"cloak: interrupted; {options.interrupted}", file=sys.stderr)
