@@ -82,8 +82,6 @@ class Constraint:
 
     def penalty(self, seen: Tensor) -> Tensor:
         """What the method charges for the DSSIM of patches, summed over the faces."""
-        if not self.method.penalty:
-            return torch.zeros((), device=seen.device)
         dssim = face_mean(dssim_map(self.batch.pixels, seen, self.statistics), self.regions)
         return self.method.penalty * PENALTIES[self.method.penalised](dssim, self.method.dssim).sum()
 

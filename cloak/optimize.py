@@ -60,12 +60,12 @@ def cloak_patches(
         gradients: list[Tensor | None] = [None] * len(ends)
         for picture in _pictures(seen, method, degradation):
             shown = picture.detach().requires_grad_(True)
-            losses = [
-                objective(eye.embed(shown, jitters[step], degradation), own).sum()
+            of_each = [
+                torch.autograd.grad(objective(eye.embed(shown, jitters[step], degradation), own).sum(), shown)[0]
                 for eye, own in zip(eyes, identities, strict=True)
             ]
             ends.append(picture)
-            gradients.append(balanced([torch.autograd.grad(loss, shown)[0] for loss in losses]))
+            gradients.append(balanced(of_each))
         (gradient,) = torch.autograd.grad(ends, variable, gradients)
         with torch.no_grad():
             moved = variable + rule.displacement(gradient, step)

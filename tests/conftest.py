@@ -1,6 +1,7 @@
 """Fixtures that several tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,21 @@ def similarity() -> Similarity:
         return np.array([[cos, -sin, x], [sin, cos, y]])
 
     return make
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_weights_folder: Path) -> Path:
+    """The user's own weights, for one test."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setenv("CLOAK_WEIGHTS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Many small layers: on a busy machine a second thread makes them ten times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -6,12 +6,10 @@ differs from photo to photo: who looks at the red channel knows everybody, who l
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -27,12 +25,7 @@ RIGHT, WRONG, USAGE = 0, 1, 2
 PEOPLE = {"Eileen": ("astronaut.png", (130, 0, 330, 230)), "Grace": ("grace_hopper.jpg", (90, 20, 440, 420))}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # much faster on a busy machine
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def red(crops: Tensor) -> Tensor:

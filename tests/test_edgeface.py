@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,13 +15,7 @@ BUILDERS = {"xs": (edgeface_xs, 1.77), "s": (edgeface_s, 3.65)}
 """Name -> what builds it, and how many million parameters the paper counts."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """So many small layers: on a busy machine a second thread makes them ten times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def crops(count: int = 4) -> Tensor:

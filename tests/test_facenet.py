@@ -2,7 +2,6 @@
 
 import copy
 import io
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -25,13 +24,7 @@ HEIGHT, WIDTH = FACENET_SIZE
 MARGIN = 14
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """So many small layers: on a busy machine a second thread makes them ten times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def crops(count: int = 4) -> Tensor:

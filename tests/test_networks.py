@@ -1,7 +1,7 @@
 """Every form that a recogniser comes in: state dict, TorchScript, Python; what each may serve as."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,12 +20,7 @@ TEMPLATE = "template = [[5.0, 8.0], [15.0, 8.0], [10.0, 12.0], [6.0, 18.0], [14.
 SIZED = f"size = {list(SIZE)}\n{TEMPLATE}"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # much faster on a busy machine
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Small(nn.Module):

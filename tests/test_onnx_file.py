@@ -1,7 +1,7 @@
 """ONNX files, run by onnxruntime and converted to PyTorch: the same embeddings, and gradients."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,7 @@ FLOAT = onnx.TensorProto.FLOAT
 CROPS = (1, 3, HEIGHT, WIDTH)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # much faster on a busy machine
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> Any:

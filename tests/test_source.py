@@ -14,15 +14,6 @@ from cloak.weights import read_manifest
 MINE = 'name = "my recogniser"\nfile = "net.onnx"\n[embedding]\nthreshold = 0.25'
 
 
-@pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_weights_folder: Path) -> Path:
-    """The user's own weights, for one test."""
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    monkeypatch.setenv("CLOAK_WEIGHTS", str(folder))
-    return folder
-
-
 def write(path: Path, text: str) -> str:
     path.write_text(text)
     return str(path)

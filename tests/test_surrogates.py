@@ -12,15 +12,6 @@ from tests.test_bench_evaluators import colour_model
 SFACE = "face_recognition_sface_2021dec.onnx"
 
 
-@pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_weights_folder: Path) -> Path:
-    """The user's own weights, for one test."""
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    monkeypatch.setenv("CLOAK_WEIGHTS", str(folder))
-    return folder
-
-
 def names(*references: str) -> list[str]:
     return [recognizer.spec.name for recognizer in load_surrogates(references)[0]]
 

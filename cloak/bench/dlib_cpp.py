@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from cloak.bench.evaluators import Embedding, Evaluator, central_face, file_hash, fingerprint
+from cloak.bench.evaluators import Embedding, Evaluator, central_face, fingerprint
 from cloak.errors import UsageError
+from cloak.recognizers.source import model_sha256
 from cloak.types import Face, Pixels
 
 NAME = "dlib-cpp"
@@ -40,7 +41,7 @@ def dlib_cpp() -> Evaluator:
     dlib = _import_dlib()
     predictor_file = _model_file("shape_predictor_5_face_landmarks.dat")
     recognizer_file = _model_file("dlib_face_recognition_resnet_model_v1.dat")
-    mark = fingerprint(dlib.__version__, file_hash(predictor_file), file_hash(recognizer_file), METHOD)
+    mark = fingerprint(dlib.__version__, model_sha256(predictor_file), model_sha256(recognizer_file), METHOD)
     detector = dlib.get_frontal_face_detector()
     predictor = dlib.shape_predictor(str(predictor_file))
     recognizer = dlib.face_recognition_model_v1(str(recognizer_file))

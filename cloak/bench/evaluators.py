@@ -30,7 +30,6 @@ from cloak.errors import UsageError
 from cloak.recognizers import Recognizer, find_source, load_source
 from cloak.recognizers.source import resolve
 from cloak.types import Face, Pixels
-from cloak.weights import file_sha256
 
 Embedding: TypeAlias = NDArray[np.float32]
 """(d,), not normalised."""
@@ -96,18 +95,6 @@ def central_face(faces: Sequence[Face], pixels: Pixels) -> Face | None:
 def fingerprint(*parts: object) -> str:
     """A hash of what decides an evaluator's embeddings."""
     return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:32]
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise UsageError(f"{path}: expected a model file, got {error.strerror}") from None
 
 
 def embed_by(recognizer: Recognizer, device: torch.device | str = "cpu") -> Callable[[Pixels, Face], Embedding]:

@@ -34,10 +34,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloak.bench.evaluators import Evaluator, central_face, embed_by, file_hash, fingerprint
+from cloak.bench.evaluators import Evaluator, central_face, embed_by, fingerprint
 from cloak.errors import UsageError
 from cloak.recognizers import InputSpec, Recognizer, RecognizerSpec
 from cloak.recognizers.onnx_file import OnnxRuntime, onnx_session
+from cloak.recognizers.source import model_sha256
 from cloak.types import Face, Pixels
 
 DETECTORS = ("det_", "scrfd_")
@@ -94,7 +95,7 @@ def insightface_pack(folder: Path) -> Evaluator:
     spec = RecognizerSpec(name=folder.resolve().name)
     return Evaluator(
         name=spec.name,
-        fingerprint=fingerprint(file_hash(detector), file_hash(recognizer), InputSpec(), METHOD),
+        fingerprint=fingerprint(model_sha256(detector), model_sha256(recognizer), InputSpec(), METHOD),
         locate=_locate_by(detector),
         embed=embed_by(Recognizer(spec, OnnxRuntime(recognizer, spec))),
     )

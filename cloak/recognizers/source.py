@@ -99,7 +99,7 @@ class Source:
         Raises:
             UsageError: the file cannot be read.
         """
-        model = _code_of(self.entry) if self.file is None else self.sha256 or _sha256(self.file)
+        model = _code_of(self.entry) if self.file is None else self.sha256 or model_sha256(self.file)
         values = [model, self.architecture, asdict(replace(self.spec, name="", threshold=None))]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
@@ -224,7 +224,12 @@ def resolve(path: str, folder: Path | None) -> Path:
     return (folder or Path()) / Path(os.path.expandvars(path)).expanduser()
 
 
-def _sha256(path: Path) -> str:
+def model_sha256(path: Path) -> str:
+    """sha256 of a model file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
     try:
         return file_sha256(path)
     except OSError as error:
@@ -234,4 +239,4 @@ def _sha256(path: Path) -> str:
 def _code_of(entry: str) -> str:
     """An entry, and the hash of its module's file, so that changed code is noticed."""
     found = find_spec(entry.partition(":")[0])
-    return f"{entry} {_sha256(Path(found.origin))}" if found and found.origin and found.has_location else entry
+    return f"{entry} {model_sha256(Path(found.origin))}" if found and found.origin and found.has_location else entry
