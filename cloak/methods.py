@@ -46,6 +46,9 @@ class Method:
         objective: what is minimised, one of ``cloak.objectives.OBJECTIVES``.
         identity_views: random views, besides the plain and the mirrored one, that the own
             identity is the mean of; 0: only the plain face.
+        turns: surrogates take turns, one a step, and each has at least so many; 0: all of them
+            look in every step.
+        ghost: largest relative change of a surrogate's residual branches, drawn in every step.
         penalty: weight of a penalty on the DSSIM, one of ``cloak.constraint.PENALTIES``; 0: none.
         penalised: which penalty.
         blurred_too: whether the loss is also taken on a blurred copy of the patch.
@@ -68,6 +71,8 @@ class Method:
     space: str = "pixels"
     objective: str = "similarity"
     identity_views: int = 0
+    turns: int = 0
+    ghost: float = 0.0
     penalty: float = 0.0
     penalised: str = "excess"
     blurred_too: bool = False
@@ -79,6 +84,10 @@ class Method:
     def peak_dssim(self) -> float:
         """Budget of the peak DSSIM."""
         return self.peak_ratio * self.dssim
+
+    def for_surrogates(self, count: int) -> "Method":
+        """The same with as many steps as so many surrogates need."""
+        return replace(self, steps=max(self.steps, self.turns * count))
 
     @property
     def title(self) -> str:
@@ -97,9 +106,11 @@ def _cloak(dssim: float) -> Method:
         peak_ratio=PEAK_RATIO,
         steps=60,
         rule="texture",
-        step_size=0.25,
+        step_size=0.4,
         momentum=0.9,
         identity_views=8,
+        turns=30,
+        ghost=0.4,
         views=ViewDistribution(),
     )
 

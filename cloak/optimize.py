@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cloak.constraint import Constraint
 from cloak.eye import Eye
+from cloak.ghosts import as_ghost, branches, draw_gains
 from cloak.methods import Method
 from cloak.objectives import OBJECTIVES
 from cloak.patches import PatchBatch
@@ -26,7 +27,7 @@ def cloak_patches(
     batch: PatchBatch,
     recognizers: Sequence[Recognizer],
     method: Method,
-    on_step: Callable[[int], None] = lambda step: None,
+    on_share: Callable[[float], None] = lambda share: None,
 ) -> Tensor:
     """Find the perturbation of each patch.
 
@@ -37,20 +38,21 @@ def cloak_patches(
         batch: patches of one size.
         recognizers: the surrogates, on the batch's device.
         method: the budget and the recipe.
-        on_step: called with the number of steps done, after each.
+        on_share: called with the share of the steps that is done, after each.
 
     Returns:
         (n, 3, side, side) perturbation in 0..1 units, zero outside the masks and, for a projected
         method, within the budget as far as patches show it; the saved pixels are held to it in
         ``calibrate``.
     """
+    method = method.for_surrogates(len(recognizers))
     constraint = Constraint.of(batch, method)
     eyes = [Eye.of(batch, recognizer, method) for recognizer in recognizers]
     jitters = draw_jitters(batch.seeds, max(method.steps, method.identity_views), method.views.count)
     jitters[:, list(batch.cut_off), :, MIRROR_NUMBER] = NO_JITTER[MIRROR_NUMBER]
     with torch.no_grad():
         identities = [eye.identity(batch, jitters[: method.identity_views, :, 0]) for eye in eyes]
-    objective = OBJECTIVES[method.objective]
+    looks = [_look_through(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))
     for step, degradation in enumerate(draw_degradations(method.views, method.steps)):
@@ -58,20 +60,33 @@ def cloak_patches(
         seen = (batch.pixels + space.delta(variable)).clamp(0.0, 1.0)
         ends = [constraint.penalty(seen)] if method.penalty else []
         gradients: list[Tensor | None] = [None] * len(ends)
+        looking = [looks[step % len(looks)]] if method.turns else looks
         for picture in _pictures(seen, method, degradation):
-            shown = picture.detach().requires_grad_(True)
-            of_each = [
-                torch.autograd.grad(objective(eye.embed(shown, jitters[step], degradation), own).sum(), shown)[0]
-                for eye, own in zip(eyes, identities, strict=True)
-            ]
             ends.append(picture)
-            gradients.append(balanced(of_each))
+            gradients.append(balanced([look(picture.detach(), step, degradation) for look in looking]))
         (gradient,) = torch.autograd.grad(ends, variable, gradients)
         with torch.no_grad():
             moved = variable + rule.displacement(gradient, step)
             variable = space.variable(constraint.project(space.delta(moved)))
-        on_step(step + 1)
+        on_share((step + 1) / method.steps)
     return space.delta(variable)
+
+
+def _look_through(
+    eye: Eye, identities: Tensor, jitters: Tensor, method: Method
+) -> Callable[[Tensor, int, Degradation], Tensor]:
+    """One surrogate's gradient of the objective on patches, in a step."""
+    objective, network = OBJECTIVES[method.objective], eye.recognizer.network
+    gains = draw_gains(method.ghost, method.steps, len(branches(network))).tolist()
+
+    def look(patches: Tensor, step: int, degradation: Degradation) -> Tensor:
+        shown = patches.requires_grad_(True)
+        with as_ghost(network, gains[step]):
+            loss = objective(eye.embed(shown, jitters[step], degradation), identities).sum()
+        (gradient,) = torch.autograd.grad(loss, shown)
+        return gradient
+
+    return look
 
 
 def balanced(gradients: Sequence[Tensor]) -> Tensor:

@@ -86,10 +86,10 @@ def perturb(
         filled = [patches[index] for index in indices] + [patches[indices[0]]] * (count - len(indices))
         batch = stack_patches(filled, device)
 
-        def on_step(step: int, number: int = number) -> None:
-            on_share((number + step / method.steps) / len(batches))
+        def on_share_of_batch(share: float, number: int = number) -> None:
+            on_share((number + share) / len(batches))
 
-        result = cloak_patches(batch, recognizers, method, on_step).cpu()
+        result = cloak_patches(batch, recognizers, method, on_share_of_batch).cpu()
         deltas |= dict(zip(indices, result, strict=False))
     return [deltas[index] for index in range(len(patches))]
 

@@ -11,15 +11,16 @@ from PIL import Image
 
 from cloak.detect import FaceDetector
 from cloak.errors import CloakError, NoFaceError, UsageError
+from cloak.expected import expect
 from cloak.files import Job, plan_jobs
 from cloak.measure import compare_photos, report_face
 from cloak.methods import find_mode
 from cloak.photo import Photo, photo_of, read_photo, save_bytes, to_image
 from cloak.pipeline import Prepared, compose, encode_within_budget, perturb, prepare
-from cloak.recognizers import Recognizer, load_recognizer
+from cloak.recognizers import SURROGATES, Recognizer, load_recognizer
 from cloak.recognizers.source import twins
 from cloak.surrogates import AUTO, load_surrogates
-from cloak.types import CloakResult, Comparison, Face, PhotoReport, Pixels
+from cloak.types import CloakResult, Comparison, Expected, Face, PhotoReport, Pixels
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,14 @@ class Cloaker:
 
     def _report(self, prepared: Prepared, saved: Pixels) -> PhotoReport:
         original = prepared.photo.pixels
-        faces = tuple(report_face(original, saved, face, self._judges, self._detector) for face in prepared.faces)
+        measured = (report_face(original, saved, face, self._judges, self._detector) for face in prepared.faces)
+        faces = tuple(replace(report, expected=self._expect(report.face)) for report in measured)
         return PhotoReport(mode=self.method.name, faces=faces, small=prepared.small)
+
+    def _expect(self, face: Face) -> Expected | None:
+        """What the benchmark says of such a face; it was made with all the surrogates that ship."""
+        names = {recognizer.spec.name for recognizer in self._recognizers}
+        return expect(self.method.name, face.width) if names >= set(SURROGATES) else None
 
 
 def judges_of(surrogates: Sequence[Recognizer], device: torch.device) -> tuple[Recognizer, ...]:

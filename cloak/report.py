@@ -29,7 +29,7 @@ CAPTION = 22
 def summary_table(reports: Sequence[PhotoReport]) -> Table:
     """One line a photo; of several faces, the one that is matched best and the one changed most."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("photo", "faces", "similarity before", "after", "face DSSIM", "seconds", "verdict"):
+    for heading in ("photo", "faces", "similarity before", "after", "face DSSIM", "seconds", "verdict", "expected"):
         table.add_column(heading, justify="left" if heading in ("photo", "verdict") else "right", overflow="fold")
     for report in reports:
         matches = [match for face in report.faces for match in face.matches.values()]
@@ -41,8 +41,18 @@ def summary_table(reports: Sequence[PhotoReport]) -> Table:
             f"{max(face.visibility.dssim for face in report.faces):.4f}" if report.faces else "-",
             f"{report.seconds:.1f}",
             "protected" if report.protected else "NOT PROTECTED",
+            _expected(report),
         )
     return table
+
+
+def _expected(report: PhotoReport) -> str:
+    """Of 100 matches, so many: of the face that can expect least."""
+    expected = [face.expected for face in report.faces if face.expected]
+    if not expected:
+        return "-"
+    worst = min(expected, key=lambda one: (one.least, one.greatest))
+    return f"{100 * worst.least:.0f} to {100 * worst.greatest:.0f}"
 
 
 def comparison_table(comparison: Comparison) -> Table:

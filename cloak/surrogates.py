@@ -7,7 +7,7 @@ import torch
 from cloak.errors import CloakError, UsageError
 from cloak.models import Model, find_model
 from cloak.recognizers import EMBEDDED, SURROGATES, Recognizer, Source, find_source, load_source
-from cloak.recognizers.source import known_names, twins
+from cloak.recognizers.source import copies, known_names, twins
 
 AUTO = "auto"
 
@@ -67,8 +67,8 @@ def _on_disk(device: torch.device | str, gradients: bool) -> tuple[list[tuple[Re
 
 
 def _without_twins(gradients: bool) -> list[str]:
-    """The known names; of a recogniser and its robust twin, the twin as a surrogate, else the other."""
-    left_out = twins().values() if gradients else twins().keys()
+    """The known names, no copies; of a recogniser and its robust twin, the twin as a surrogate, else the other."""
+    left_out = copies() | set(twins().values() if gradients else twins().keys())
     return [name for name in known_names() if name not in left_out]
 
 

@@ -82,12 +82,34 @@ class Match:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """The share of matches with other photos that failed in the benchmark for faces like one: no promise.
+
+    Attributes:
+        least: on the recogniser that was fooled least, at the lower end of its 95 % interval, 0..1.
+        greatest: on the one that was fooled most.
+    """
+
+    least: float
+    greatest: float
+
+
+@dataclass(frozen=True)
 class FaceReport:
-    """One face of a protected photo, measured on the saved pixels."""
+    """One face of a protected photo, measured on the saved pixels.
+
+    Attributes:
+        face: in the original.
+        visibility: of the change.
+        matches: what each recogniser says.
+        expected: what the benchmark lets one expect of recognisers that were never seen; None where
+            it says nothing, as for surrogates of the user's choice.
+    """
 
     face: Face
     visibility: Visibility
     matches: Mapping[str, Match]
+    expected: Expected | None = None
 
     @property
     def protected(self) -> bool:

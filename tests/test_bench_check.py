@@ -197,8 +197,8 @@ def test_wrong_usage_is_said_before_anything_is_loaded(
 def test_an_unknown_recogniser_is_wrong_usage(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("arcface", tree) == USAGE
     assert "expected a recogniser, one of dlib" in capsys.readouterr().err
-    assert run("sface", tree) == WRONG
-    assert "run: cloak models fetch sface" in capsys.readouterr().err
+    assert run("sface-onnx", tree) == WRONG
+    assert "run: cloak models fetch sface-onnx" in capsys.readouterr().err
 
 
 # A real recogniser

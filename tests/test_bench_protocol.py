@@ -89,7 +89,7 @@ def test_a_label_sets_apart_what_was_changed(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(LABELLED)
     plain, quick = entries_of(read_protocol(path))
-    assert (plain.name, plain.surrogates) == ("cloak@0.009", ("dlib-robust",))
+    assert (plain.name, plain.surrogates) == ("cloak@0.009", ("dlib-robust", "sface"))
     assert (quick.name, quick.surrogates) == ("cloak quick@0.009", ("dlib", "own.toml"))
     assert (quick.method.steps, quick.method.chroma, quick.method.views.resize) == (7, 1.0, (0.5, 1.0))
     assert replace(quick.method, name="cloak", steps=60, chroma=plain.method.chroma, views=plain.method.views) == (

@@ -144,6 +144,24 @@ def test_a_file_that_was_exported_for_a_single_crop_takes_batches(tmp_path: Path
     assert gradient.abs().amax(dim=(1, 2, 3)).gt(0).tolist() == [False, False, False, True, False]
 
 
+def test_a_file_that_says_it_takes_batches_and_does_not_is_run_one_by_one(tmp_path: Path) -> None:
+    nodes = [node("Reshape", "x shape", "a"), node("ReduceMean", "a", "y", axes=[2], keepdims=0)]
+    path, crops = save(tmp_path, nodes, {"shape": np.array([1, 3, HEIGHT * WIDTH])}), preprocessed(3)
+    for network in (OnnxRuntime(path, SPEC), convert_onnx(path, SPEC)):
+        torch.testing.assert_close(network(crops), crops.mean(dim=(2, 3)))
+
+
+def test_normalisation_that_cannot_be_folded_uses_the_files_statistics(tmp_path: Path) -> None:
+    nodes = [*MEANS[:1], node("Flatten", "m", "f"), node("BatchNormalization", "f scale shift mean variance", "y")]
+    tensors = {name: np.array(values, np.float32) for name, values in STATISTICS.items()}
+    path, crops = save(tmp_path, nodes, tensors), preprocessed(3)
+    expected = OnnxRuntime(path, SPEC)(crops)
+    torch.testing.assert_close(convert_onnx(path, SPEC)(crops), expected, atol=TOLERANCE, rtol=0)
+
+
+STATISTICS = {"scale": (1, 2, 3), "shift": (0, 1, 2), "mean": (0.1, 0.2, 0.3), "variance": (0.5, 1.0, 2.0)}
+
+
 @pytest.mark.parametrize("count", [1, 4, 7])
 def test_a_file_for_batches_of_one_size_takes_others(tmp_path: Path, count: int) -> None:
     path, crops = save(tmp_path, MEANS, batch=4), preprocessed(count)
@@ -237,7 +255,7 @@ def test_a_model_for_crops_of_any_size_is_accepted(tmp_path: Path) -> None:
 def test_a_model_that_fails_on_crops_is_refused(tmp_path: Path) -> None:
     nodes = [node("Reshape", "x shape", "y")]
     path = save(tmp_path, nodes, {"shape": np.array([7, 11])})
-    with pytest.raises(UsageError, match=r"expected a model for crops \(2, 3, 24, 20\), got: .*ONNXRuntimeError"):
+    with pytest.raises(UsageError, match=r"expected a model for crops \(1, 3, 24, 20\), got: .*ONNXRuntimeError"):
         convert_onnx(path, SPEC)
 
 

@@ -82,9 +82,32 @@ def test_jpeg_views_can_be_mixed_in(tiny: Recognizer) -> None:
 
 
 def test_each_step_is_told(tiny: Recognizer) -> None:
-    told: list[int] = []
+    told: list[float] = []
     cloak_patches(stack_patches([patch_of(1)]), [tiny], METHOD, told.append)
-    assert told == list(range(1, METHOD.steps + 1))
+    assert told == [step / METHOD.steps for step in range(1, METHOD.steps + 1)]
+
+
+def test_surrogates_take_turns_and_each_gets_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = replace(METHOD, steps=4, turns=3, identity_views=0)
+    recognizers = [tiny_recognizer(), tiny_recognizer(40), tiny_recognizer(32)]
+    looking: list[int] = []
+
+    def embed(self: Eye, patches: Tensor, jitters: Tensor, *rest: object) -> Tensor:
+        if rest:  # not for the identity
+            looking.append(recognizers.index(self.recognizer))
+        return original(self, patches, jitters, *rest)  # type: ignore[arg-type]
+
+    original = Eye.embed
+    monkeypatch.setattr(Eye, "embed", embed)
+    batch = stack_patches([patch_of(1)])
+    cloak_patches(batch, recognizers, method)
+    assert looking == [0, 1, 2] * 3
+    looking.clear()
+    cloak_patches(batch, recognizers[:1], method)
+    assert looking == [0] * 4
+    looking.clear()
+    cloak_patches(batch, recognizers, replace(method, turns=0))
+    assert looking == [0, 1, 2] * 4
 
 
 def test_identity_is_what_views_agree_on() -> None:

@@ -23,11 +23,11 @@ def write(path: Path, text: str) -> str:
 
 
 def test_a_name_of_the_manifest_is_shipped_or_among_the_users_weights(weights: Path) -> None:
-    dlib, sface, r50 = (find_source(name) for name in ("dlib", "sface", "insightface-r50"))
+    dlib, sface, r50 = (find_source(name) for name in ("dlib", "sface-onnx", "insightface-r50"))
     assert dlib.file == shipped_weights() / "dlib_resnet29_v1.safetensors"
     assert dlib.architecture == "dlib_resnet29"
     assert sface.file == weights / "face_recognition_sface_2021dec.onnx"
-    assert sface.sha256 == read_manifest()["sface"]["sha256"]
+    assert sface.sha256 == read_manifest()["sface-onnx"]["sha256"]
     assert sface.spec.scale == 1.0
     assert sface.needs == ("onnx", "onnx2torch", "onnxruntime")
     assert (r50.commercial, dlib.commercial) == (False, True)

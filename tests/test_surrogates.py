@@ -9,7 +9,7 @@ from cloak import UsageError, WeightsError
 from cloak.surrogates import AUTO, GAIN, load_surrogates
 from tests.test_bench_evaluators import colour_model
 
-SFACE = "face_recognition_sface_2021dec.onnx"
+MOBILENET = "mobilenetv2.onnx"
 
 
 def names(*references: str) -> list[str]:
@@ -24,24 +24,24 @@ def own_model(weights: Path, text: str = "") -> None:
 
 def test_auto_with_nothing_fetched_is_the_embedded_one_and_a_hint(weights: Path) -> None:
     recognizers, notes = load_surrogates()
-    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust"]
-    assert notes == ("surrogates: dlib-robust", f"{GAIN}: cloak models fetch facenet-vggface2")
+    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust", "sface"]
+    assert notes == ("surrogates: dlib-robust, sface", f"{GAIN}: cloak models fetch facenet-vggface2")
 
 
 def test_auto_takes_what_the_user_has(weights: Path) -> None:
     own_model(weights, 'name = "My own recogniser"')
     recognizers, notes = load_surrogates()
-    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust", "mine"]
-    assert notes == ("surrogates: dlib-robust, mine",)
+    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust", "sface", "mine"]
+    assert notes == ("surrogates: dlib-robust, sface, mine",)
     (weights / "colours.onnx").unlink()
-    assert names(AUTO) == ["dlib-robust"]
+    assert names(AUTO) == ["dlib-robust", "sface"]
 
 
 def test_auto_leaves_out_what_cannot_be_loaded_and_says_why(weights: Path) -> None:
     (weights / "20180402-114759-vggface2.pt").write_bytes(b"damaged")
     (weights / "mine.toml").write_text("[project]")
     recognizers, notes = load_surrogates()
-    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust"]
+    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust", "sface"]
     assert notes[1].startswith("facenet-vggface2 is on disk but left out: ")
     assert "expected sha256 281cebca" in notes[1]
     assert notes[2].startswith(f"mine is on disk but left out: {weights / 'mine.toml'}: expected name, input")
@@ -54,7 +54,7 @@ def test_named_ones_come_in_their_order_and_beside_auto(weights: Path, tmp_path:
     other = tmp_path / "other.toml"
     other.write_text(f'file = "{weights / "colours.onnx"}"')
     assert names("mine", "dlib") == ["mine", "dlib"]
-    assert names(str(other), AUTO) == ["dlib-robust", "mine", "other"]
+    assert names(str(other), AUTO) == ["dlib-robust", "sface", "mine", "other"]
     assert load_surrogates(["dlib"])[1] == ("surrogates: dlib",)
 
 
@@ -83,14 +83,14 @@ def test_a_licence_that_is_not_commercial_is_said(weights: Path, reference: str)
 
 
 def test_what_lacks_a_package_is_left_out_with_a_word(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (weights / SFACE).write_bytes(b"network")
+    (weights / MOBILENET).write_bytes(b"network")
     (weights / "edgeface_s_gamma_05.pt").write_bytes(b"network")
     for package in ("onnx2torch", "timm"):
         monkeypatch.setitem(sys.modules, package, None)  # as import sees a package that is not there
     recognizers, notes = load_surrogates()
-    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust"]
+    assert [recognizer.spec.name for recognizer in recognizers] == ["dlib-robust", "sface"]
     assert notes[1:] == (
-        "sface is on disk but left out: it needs onnx2torch (pip install 'cloak[models]')",
+        "mobilenetv2-ms1mv2 is on disk but left out: it needs onnx2torch (pip install 'cloak[models]')",
         "edgeface-s is on disk but left out: it needs timm (pip install 'cloak[models]')",
         f"{GAIN}: cloak models fetch facenet-vggface2",
     )
@@ -109,9 +109,15 @@ def test_comparing_takes_no_gradients(weights: Path) -> None:
 
 
 def test_of_a_recogniser_and_its_robust_twin_one_is_fooled_and_the_other_judges(weights: Path) -> None:
-    assert names(AUTO) == ["dlib-robust"]
-    assert [recognizer.spec.name for recognizer in load_surrogates(gradients=False)[0]] == ["dlib"]
+    assert names(AUTO) == ["dlib-robust", "sface"]
+    assert [recognizer.spec.name for recognizer in load_surrogates(gradients=False)[0]] == ["dlib", "sface"]
     assert names("dlib", "dlib-robust") == ["dlib", "dlib-robust"]
+
+
+def test_a_copy_of_what_ships_counts_once(weights: Path) -> None:
+    (weights / "face_recognition_sface_2021dec.onnx").write_bytes(b"would be loaded, and found damaged")
+    assert names(AUTO) == ["dlib-robust", "sface"]
+    assert len(load_surrogates()[1]) == len(("surrogates", "hint"))
 
 
 def test_a_shipped_file_that_is_gone_is_no_reason_to_go_on_without_it(

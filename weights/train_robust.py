@@ -1,8 +1,8 @@
-"""Train the robust twin of the embedded recogniser: the same network, less easily fooled.
+"""Train the robust twin of a recogniser: the same network, less easily fooled.
 
-    python weights/train_robust.py --out /tmp/robust [--data ../shared/data/lfw-dev/distractors]
+    python weights/train_robust.py [dlib] --out /tmp/robust [--data ../shared/data/lfw-dev/distractors]
 
-The student starts as a copy of dlib's network and learns to give the teacher's embedding of a
+The student starts as a copy of the teacher's network and learns to give the teacher's embedding of a
 clean face when it is shown that face with a small adversarial change (adversarial training, Madry
 et al., 2018, with the teacher's embedding as the label). Slightly robust networks are better
 surrogates: what fools them fools others (Springer, Mitchell, Kenyon: A Little Robustness Goes a
@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cloak.align import fit_similarity, invert, warp
 from cloak.detect import FaceDetector
 from cloak.photo import read_photo
-from cloak.recognizers import Recognizer, load_recognizer
+from cloak.recognizers import Recognizer, RecognizerSpec, load_recognizer
 from cloak.views import JITTER_NUMBERS, Degradation, ViewDistribution, degrade, jitter_matrices
 from cloak.visibility import C2, local_statistics
 
@@ -64,20 +64,22 @@ STAGES = (Stage(0.0003, 3300), Stage(0.0005, 3300))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("teacher", nargs="?", default="dlib", help="a name or a specification (default: dlib)")
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data/lfw-dev/distractors")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    student = load_recognizer("dlib")
-    train(student, gather(options.data, options.out / "faces.npy"), options.out / "checkpoint.pt")
-    state = {key: value.half().contiguous() for key, value in student.network.state_dict().items()}
-    save_file({**state, "embedding_mean": student.embedding_mean.half()}, options.out / "dlib_robust_v1.safetensors")
+    teacher, student = load_recognizer(options.teacher), load_recognizer(options.teacher)
+    faces = gather(options.data, teacher.spec, options.out / "faces.npy")
+    train(student, teacher, faces, options.out / "checkpoint.pt")
+    state = {**student.network.state_dict(), "embedding_mean": student.embedding_mean}
+    save_file({key: value.half().contiguous() for key, value in state.items()}, options.out / "robust.safetensors")
 
 
-def gather(folder: Path, kept: Path) -> Tensor:
+def gather(folder: Path, spec: RecognizerSpec, kept: Path) -> Tensor:
     """Aligned faces with a margin, (n, 3, h, w) uint8; kept in a file between runs."""
     if not kept.exists():
-        spec, detector = load_recognizer("dlib").spec, FaceDetector()
+        detector = FaceDetector()
         template = np.array(spec.template) + MARGIN
         size = (spec.size[0] + 2 * MARGIN, spec.size[1] + 2 * MARGIN)
         found = []
@@ -127,9 +129,9 @@ def perturbed(student: Recognizer, crops: Tensor, labels: Tensor, dssim: float, 
     return (crops + length(moved).clamp_max(1.0) * moved).clamp(0.0, 1.0)
 
 
-def train(student: Recognizer, faces: Tensor, checkpoint: Path) -> None:
+def train(student: Recognizer, teacher: Recognizer, faces: Tensor, checkpoint: Path) -> None:
     """Train in place, through all stages, from the last checkpoint if there is one."""
-    teacher, generator = load_recognizer("dlib"), torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     optimiser = torch.optim.Adam(student.network.parameters(), lr=RATE)
     done = 0
     if checkpoint.exists():

@@ -65,10 +65,13 @@ def run(options: argparse.Namespace) -> int:
     reports, notes = _protect_with_progress(options)
     failed = [report for report in reports if not report.protected]
     if not options.quiet:
+        from cloak.expected import MEANING
         from cloak.report import summary_table
 
         print("\n".join(notes))
         table_console().print(summary_table(reports))
+        if any(face.expected for report in reports for face in report.faces):
+            print(MEANING)
     for report in failed:
         print(f"cloak: {report.reason}", file=sys.stderr)
     if options.report:

@@ -30,10 +30,10 @@ __all__ = [
     "load_source",
 ]
 
-EMBEDDED = ("dlib", "dlib-robust")
+EMBEDDED = ("dlib", "dlib-robust", "sface")
 """The recognisers whose weights ship with cloak."""
 
-SURROGATES = ("dlib-robust",)
+SURROGATES = ("dlib-robust", "sface")
 """Those of them that cloaks are made against; the others judge."""
 
 

@@ -20,11 +20,14 @@ class ResidualBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, down: bool) -> None:
         super().__init__()
         self.down = down
+        self.gain = 1.0  # of the branch: see cloak.ghosts
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=1 + down, padding=int(not down))
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv2(F.relu(self.conv1(x)))
+        if self.gain != 1.0:
+            y = self.gain * y
         if not self.down:
             return F.relu(x + y)
         shortcut = F.avg_pool2d(x, 2)

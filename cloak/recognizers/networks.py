@@ -21,6 +21,7 @@ from cloak.recognizers.dlib_resnet import DlibResNet29
 from cloak.recognizers.edgeface import edgeface_s, edgeface_xs
 from cloak.recognizers.facenet import UNUSED, FaceNet
 from cloak.recognizers.onnx_file import OnnxRuntime, convert_onnx
+from cloak.recognizers.sface import SFaceNet
 from cloak.recognizers.source import Source
 from cloak.weights import read_verified
 
@@ -43,6 +44,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "inception_resnet_v1": Architecture(FaceNet, UNUSED),
     "edgeface_xs": Architecture(edgeface_xs),
     "edgeface_s": Architecture(edgeface_s),
+    "sface": Architecture(SFaceNet),
 }
 
 

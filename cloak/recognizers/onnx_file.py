@@ -36,7 +36,7 @@ def onnx_session(path: Path, simplified: Path | None = None) -> Any:
     options = runtime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised as well
     if simplified:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(simplified)
@@ -65,6 +65,16 @@ class OnnxRuntime(nn.Module):
         given = self.session.get_inputs()[0]
         self.input = given.name
         self.at_once = given.shape[0] if isinstance(given.shape[0], int) else 0
+        if not self.at_once and not self._takes_two(spec):
+            self.at_once = 1
+
+    def _takes_two(self, spec: InputSpec) -> bool:
+        """Whether batches work: some files say so, and reshape to one crop further inside."""
+        try:
+            self._run(smooth_crops(2, spec.size))
+        except UsageError:
+            return False
+        return True
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -172,7 +182,7 @@ def _convert(path: Path) -> nn.Module:
             f"{path}: could not be converted to PyTorch ({type(error).__name__}: {error}); "
             "it can be an evaluator, but no surrogate"
         ) from None
-    return _Quiet(network)
+    return _Quiet(network).eval()
 
 
 class _Quiet(nn.Module):

@@ -147,6 +147,11 @@ def twins() -> dict[str, str]:
     return {name: entry["twin_of"] for name, entry in read_manifest().items() if "twin_of" in entry}
 
 
+def copies() -> frozenset[str]:
+    """Recognisers whose weights ship under another name, and do the same."""
+    return frozenset(name for name, entry in read_manifest().items() if "copy_of" in entry)
+
+
 def from_manifest(name: str) -> Source:
     """The source of a recogniser of the manifest."""
     entry = read_manifest()[name]

@@ -1,0 +1,109 @@
+"""How protection depends on the size of the face: what the report calls expected protection.
+
+    python benchmarks/face_sizes.py --out benchmarks/results/face_sizes.json [--people 20]
+
+One photo of each person is resized (LFW's faces are about 95 px wide), saved as JPEG 95, cloaked in
+each mode with what ships, and compared with the person's other photos as they are. Evaluators and
+their thresholds at a false-accept rate of 1e-3 come from a result of ``cloak bench``. Each cloaked
+photo is kept in ``--work``, so a run that was cut short goes on.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cloak.bench.embedding import Gaze
+from cloak.bench.evaluators import load_evaluator
+from cloak.bench.measures import Observations, estimate
+from cloak.bench.store import EmbeddingStore
+from cloak.folders import cache_folder
+from cloak.methods import MODES
+from cloak.protect import Cloaker
+
+HERE = Path(__file__).parent
+EVALUATORS = ("mfn_sirius", "mfn_casia", "mobileface", "insightface_mbf", "edgeface_s")
+SCALES = (0.5, 1.0, 2.5)
+FIRST = 50
+"""The first people are those of the protocols; others come first here, so that these figures are not theirs."""
+
+
+def main() -> None:
+    shared = HERE.resolve().parents[1] / "shared"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=shared / "data/lfw-dev/people")
+    parser.add_argument("--results", type=Path, default=HERE / "results/modern/results.json", help="for the thresholds")
+    parser.add_argument("--people", type=int, default=20)
+    parser.add_argument("--work", type=Path, default=cache_folder() / "face_sizes")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+
+    evaluators = [load_evaluator(str(HERE / f"evaluators/{name}.toml")) for name in EVALUATORS]
+    gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
+    thresholds = thresholds_of(json.loads(options.results.read_text()))
+    people = sorted(folder for folder in options.data.iterdir() if folder.is_dir())[FIRST : FIRST + options.people]
+    rows = []
+    for mode in MODES:
+        for scale in SCALES:
+            row = {"mode": mode, "scale": scale, **measure(people, mode, scale, gaze, thresholds, options.work)}
+            print(row, flush=True)
+            rows.append(row)
+    options.out.write_text(json.dumps({"people": len(people), "thresholds": thresholds, "rows": rows}, indent=1) + "\n")
+
+
+def thresholds_of(results: dict[str, Any]) -> dict[str, float]:
+    """Evaluator -> its threshold at a false-accept rate of 1e-3."""
+    stated = {evaluator["name"]: evaluator["thresholds"]["0.001"] for evaluator in results["evaluators"]}
+    return {name: stated[name] for name in EVALUATORS}
+
+
+def measure(
+    people: list[Path], mode: str, scale: float, gaze: Gaze, thresholds: dict[str, float], work: Path
+) -> dict[str, Any]:
+    """PSR of each evaluator, with its 95 % interval over people, and the width of the faces, at one mode and scale."""
+    resized, cloaked = work / f"resized_{scale}", work / f"{mode}_{scale}"
+    resized.mkdir(parents=True, exist_ok=True)
+    for person in people:
+        first = sorted(person.glob("*.jpg"))[0]
+        if not (resized / first.name).exists():
+            photo = Image.open(first)
+            size = (round(scale * photo.width), round(scale * photo.height))
+            photo.resize(size, Image.Resampling.LANCZOS).save(resized / first.name, quality=95)
+    widths_file = cloaked / "widths.json"
+    widths: dict[str, float] = json.loads(widths_file.read_text()) if widths_file.exists() else {}
+    todo = [path for path in sorted(resized.iterdir()) if path.name not in widths]
+    cloaker = Cloaker(mode)
+    for report in cloaker.protect_files(todo, cloaked, overwrite=True):
+        if report.source is not None and report.faces:
+            widths[report.source.name] = max(face.face.width for face in report.faces)
+    widths_file.write_text(json.dumps(widths))
+    failed: dict[str, list[tuple[int, bool]]] = {name: [] for name in thresholds}
+    for number, person in enumerate(people):
+        first, *others = sorted(person.glob("*.jpg"))
+        if first.name not in widths:
+            continue
+        probe = gaze.embed(cloaked / first.name, ["saved"])["saved"]
+        for other in others:
+            gallery = gaze.embed(other, ["saved"])["saved"]
+            for name, threshold in thresholds.items():
+                one, two = probe[name], gallery[name]
+                if one is not None and two is not None:
+                    failed[name].append((number, float(one @ two) < threshold))
+    return {
+        "faces": len(widths),
+        "width": round(float(np.median(list(widths.values()))), 1),
+        "psr": {name: _with_interval(values) for name, values in failed.items()},
+    }
+
+
+def _with_interval(failed: list[tuple[int, bool]]) -> dict[str, float]:
+    people, values = (np.array(column) for column in zip(*failed, strict=True))
+    found = estimate(Observations(values.astype(np.float64), people))
+    return {"value": round(found.value, 3), "low": round(found.low, 3), "high": round(found.high, 3)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""A surrogate that is a slightly different network in every step.
+
+Ghost Networks (Li, Bai, Zhou, Xie, Zhang, Yuille: Learning Transferable Adversarial Examples via
+Ghost Networks, AAAI 2020): what a residual branch adds to its shortcut is scaled by a random
+number, so that the optimiser meets a family of networks instead of one, at no cost.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+
+@runtime_checkable
+class Branch(Protocol):
+    """A residual block; ``gain`` is what its branch is multiplied by, 1 outside of ``as_ghost``."""
+
+    gain: float
+
+
+def branches(network: nn.Module) -> list[Branch]:
+    """The residual blocks of a network, from the input up; none in a network that has no such."""
+    return [module for module in network.modules() if isinstance(module, Branch)]
+
+
+def draw_gains(largest: float, steps: int, count: int) -> Tensor:
+    """Uniform gains of 1 - largest to 1 + largest, always the same sequence; (steps, count)."""
+    numbers = torch.rand(steps, count, generator=torch.Generator().manual_seed(0))
+    return 1.0 + largest * (2.0 * numbers - 1.0)
+
+
+@contextmanager
+def as_ghost(network: nn.Module, gains: Sequence[float]) -> Iterator[None]:
+    """Run a network with these gains, one for each of its ``branches``."""
+    blocks = branches(network)
+    for block, gain in zip(blocks, gains, strict=True):
+        block.gain = gain
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block.gain = 1.0
