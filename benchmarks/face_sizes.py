@@ -47,8 +47,9 @@ def main() -> None:
     people = sorted(folder for folder in options.data.iterdir() if folder.is_dir())[FIRST : FIRST + options.people]
     rows = []
     for mode in MODES:
+        cloaker = Cloaker(mode)
         for scale in SCALES:
-            row = {"mode": mode, "scale": scale, **measure(people, mode, scale, gaze, thresholds, options.work)}
+            row = {"mode": mode, "scale": scale, **measure(people, cloaker, scale, gaze, thresholds, options.work)}
             print(row, flush=True)
             rows.append(row)
     options.out.write_text(json.dumps({"people": len(people), "thresholds": thresholds, "rows": rows}, indent=1) + "\n")
@@ -61,10 +62,10 @@ def thresholds_of(results: dict[str, Any]) -> dict[str, float]:
 
 
 def measure(
-    people: list[Path], mode: str, scale: float, gaze: Gaze, thresholds: dict[str, float], work: Path
+    people: list[Path], cloaker: Cloaker, scale: float, gaze: Gaze, thresholds: dict[str, float], work: Path
 ) -> dict[str, Any]:
     """PSR of each evaluator, with its 95 % interval over people, and the width of the faces, at one mode and scale."""
-    resized, cloaked = work / f"resized_{scale}", work / f"{mode}_{scale}"
+    resized, cloaked = work / f"resized_{scale}", work / f"{cloaker.method.name}_{scale}"
     resized.mkdir(parents=True, exist_ok=True)
     for person in people:
         first = sorted(person.glob("*.jpg"))[0]
@@ -75,7 +76,6 @@ def measure(
     widths_file = cloaked / "widths.json"
     widths: dict[str, float] = json.loads(widths_file.read_text()) if widths_file.exists() else {}
     todo = [path for path in sorted(resized.iterdir()) if path.name not in widths]
-    cloaker = Cloaker(mode)
     for report in cloaker.protect_files(todo, cloaked, overwrite=True):
         if report.source is not None and report.faces:
             widths[report.source.name] = max(face.face.width for face in report.faces)

@@ -1,6 +1,6 @@
 """What holds for every recogniser that cloaks can be made against: each architecture of the table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -46,11 +46,8 @@ BUILDERS: dict[str, Callable[[], Recognizer]] = {
 
 
 @pytest.fixture(scope="module", params=BUILDERS)
-def recognizer(request: pytest.FixtureRequest) -> Iterator[Recognizer]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # much faster on a busy machine
-    yield BUILDERS[request.param]()
-    torch.set_num_threads(threads)
+def recognizer(request: pytest.FixtureRequest, one_thread: None) -> Recognizer:
+    return BUILDERS[request.param]()
 
 
 def crops_for(recognizer: Recognizer, count: int = 4) -> torch.Tensor:

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from cloak.align import crop_face
 from cloak.detect import FaceDetector
 from cloak.photo import read_photo
 from cloak.recognizers import load_recognizer
@@ -105,6 +104,5 @@ def test_the_shipped_file_gives_the_published_files_embedding_of_a_face() -> Non
     photo = read_photo(SAMPLES / "grace_hopper.jpg").pixels
     recognizer = load_recognizer("sface")
     (face,) = FaceDetector().detect(photo)
-    crop = crop_face(photo, face.landmarks, recognizer.spec.template, recognizer.spec.size)
-    embedding = recognizer(crop)[0]
+    embedding = recognizer.embed(photo, face)
     torch.testing.assert_close(embedding[: len(PUBLISHED)], torch.tensor(PUBLISHED), atol=2e-3, rtol=0)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cloak.align import fit_similarity, invert, warp
+from cloak.align import crop_face, warp
 from cloak.detect import FaceDetector
 from cloak.photo import read_photo
 from cloak.recognizers import Recognizer, RecognizerSpec, load_recognizer
@@ -86,9 +86,8 @@ def gather(folder: Path, spec: RecognizerSpec, kept: Path) -> Tensor:
         for path in sorted(folder.rglob("*.jpg")):
             pixels = read_photo(path).pixels
             for face in detector.detect(pixels)[:1]:
-                matrix = torch.from_numpy(invert(fit_similarity(face.landmarks, template)))[None]
-                image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-                found.append((255 * warp(image, matrix, size)).round().byte()[0].numpy())
+                crop = crop_face(pixels, face.landmarks, template, size)
+                found.append((255 * crop).round().byte()[0].numpy())
         np.save(kept, np.stack(found))
     return torch.from_numpy(np.load(kept))
 

@@ -60,7 +60,10 @@ class SFaceNet(nn.Module):
         self.stem_slope = nn.PReLU(STEM)
         channels = [STEM, *(outputs for outputs, _ in BLOCKS)]
         self.blocks = nn.Sequential(
-            *(SeparableBlock(inputs, outputs, stride) for inputs, (outputs, stride) in zip(channels, BLOCKS))  # noqa: B905
+            *(
+                SeparableBlock(inputs, outputs, stride)
+                for inputs, (outputs, stride) in zip(channels[:-1], BLOCKS, strict=True)
+            )
         )
         self.head = nn.Linear(channels[-1] * SIDE * SIDE, 128)
 
