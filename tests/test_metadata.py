@@ -159,13 +159,31 @@ def test_letters_beyond_ascii_stay_as_the_camera_wrote_them() -> None:
         assert text in written(stays, image_format)
 
 
-def test_cmyk_and_uncompressed_tiffs_get_their_metadata() -> None:
+def test_tiffs_of_each_compression_get_their_metadata() -> None:
     stays, _ = apply_policy(read(planted("TIFF")), "default", NOTE)
     for options in ({"compression": None}, {"compression": "tiff_adobe_deflate"}, {"compression": "jpeg"}):
         data = written(stays, "TIFF", **options)
         with Image.open(io.BytesIO(data)) as image:
             image.load()
             assert image.getexif().get_ifd(0x8769)[0x9003] == "2012:03:04 05:06:07"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_numbers_keep_their_values_in_either_byte_order(image_format: str, order: str) -> None:
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x013E] = (0.3125, 0.5)
+    exif.get_ifd(0x8769).update({0x829A: 0.0078125, 0x8827: 321, 0x9204: -0.5, 0xA432: (24.0, 70.0, 2.75, 4.0)})
+    exif.get_ifd(0x8825).update({0: b"\2\3\0\0", 2: (47.0, 30.0, 15.0)})
+    stays, removed = apply_policy(Metadata(exif=exif.tobytes()[6:]), "keep")
+    assert not removed
+    with Image.open(io.BytesIO(written(stays, image_format))) as image:
+        again = image.getexif()
+        assert again[0x013E] == (0.3125, 0.5)
+        detail = again.get_ifd(0x8769)
+        assert [detail[tag] for tag in (0x829A, 0x8827, 0x9204, 0xA432)] == [0.0078125, 321, -0.5, (24, 70, 2.75, 4)]
+        assert again.get_ifd(0x8825)[2] == (47, 30, 15)
 
 
 def test_bmp_and_gif_hold_nothing() -> None:

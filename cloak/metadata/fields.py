@@ -10,7 +10,7 @@ from cloak.errors import UsageError
 Policy = Literal["default", "keep", "strip"]
 """How much of a photo's metadata stays."""
 
-POLICIES: tuple[str, ...] = get_args(Policy)
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 MAX_EXIF = 8 << 20
 """Bytes of an EXIF block that are looked at; a JPEG's has at most 64 KiB."""

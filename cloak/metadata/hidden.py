@@ -13,7 +13,7 @@ from cloak.metadata import fields
 MAX_PARTS = 20_000
 """Segments, chunks or boxes of a file that are looked at."""
 
-MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 """A JPEG's marker that is neither stuffing nor a restart."""
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 XMP_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"

@@ -14,6 +14,8 @@ ICC_HEADER = 128
 
 TEXTS_THAT_STAY = {"copyright": fields.COPYRIGHT, "creation time": fields.DATES}
 TEXT_NAMES = frozenset(("title", "author", "description", "comment", "disclaimer", "source"))
+MAX_KEYWORD = 79
+"""Letters of a keyword. Source: PNG 3rd edition, 11.3.3."""
 HIDING_KEYS = ("raw profile type", "exif", "xmp", "xml:com.adobe.xmp", "iptc", "icc_profile", "app1")
 """How keywords begin whose texts are other metadata in disguise."""
 
@@ -58,7 +60,8 @@ def _filter_text(text: Mapping[str, str], policy: Policy) -> tuple[dict[str, str
     for index, (key, value) in enumerate(text.items()):
         reason = fields.TEXTS if index >= MAX_TEXTS else _text_reason(key, value, policy)
         if reason is None:
-            kept[key] = value
+            spoken = f"{getattr(value, 'lang', '')}{getattr(value, 'tkey', '')}"  # iTXt's language and translated key
+            kept[key] = value if len(spoken) <= MAX_KEYWORD and _is_text(spoken) else str(value)
         else:
             removed[reason] = None
     return kept, tuple(removed)
@@ -71,7 +74,7 @@ def _text_reason(key: str, value: str, policy: Policy) -> str | None:
         return fields.RAW_PROFILES
     if holds_picture(value.encode("latin-1", "replace")):
         return fields.THUMBNAIL
-    if len(value) > MAX_TEXT or not _is_keyword(key):
+    if len(value) > MAX_TEXT or not (_is_keyword(key) and _is_text(value)):
         return fields.LARGE if len(value) > MAX_TEXT else fields.TEXTS
     if policy == "keep" or (policy == "default" and name in TEXTS_THAT_STAY):
         return None
@@ -80,7 +83,14 @@ def _text_reason(key: str, value: str, policy: Policy) -> str | None:
 
 def _is_keyword(key: str) -> bool:
     """Whether a PNG can hold the keyword: 1 to 79 Latin-1 letters."""
-    return 0 < len(key) < 80 and all(" " <= letter <= "\xff" and not "\x7f" <= letter < "\xa1" for letter in key)
+    return 0 < len(key) <= MAX_KEYWORD and all(
+        " " <= letter <= "\xff" and not "\x7f" <= letter < "\xa1" for letter in key
+    )
+
+
+def _is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _filter_comment(comment: bytes, policy: Policy) -> tuple[bytes, tuple[str, ...]]:

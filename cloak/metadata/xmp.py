@@ -78,9 +78,9 @@ def filter_xmp(packet: bytes, policy: Policy) -> tuple[bytes, tuple[str, ...]]:
         rdf = root if root.tag == RDF + "RDF" else root.find(RDF + "RDF")
         if rdf is None:
             raise ValueError("no RDF")
+        _prune(root, removed)
         if policy != "keep":
             root = _rebuilt(rdf, policy, removed)
-        _prune(root, removed)
         return _packet(root, builder.prefixes), tuple(removed)
     except (ValueError, SyntaxError, LookupError, RecursionError, AssertionError):
         return b"", (DAMAGED,)
@@ -92,10 +92,7 @@ def _rebuilt(rdf: Element, policy: Policy, removed: dict[str, None]) -> Element:
     description = ElementTree.SubElement(ElementTree.SubElement(root, RDF + "RDF"), RDF + "Description")
     description.set(RDF + "about", "")
     for name, value in _properties(rdf):
-        kind = hidden_kind(name)
-        if kind is not None:
-            removed.update({kind: None} if kind else {})
-        elif policy == "default" and _stays(name, value):
+        if policy == "default" and _stays(name, value):
             if isinstance(value, str):
                 description.set(name, value)
             else:
