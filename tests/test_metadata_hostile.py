@@ -208,6 +208,13 @@ def test_hostile_png_texts_do_not_pass_for_other_metadata() -> None:
     assert set(removed) == {"damaged EXIF", "raw profiles"}
 
 
+def test_texts_that_no_file_can_hold_go() -> None:
+    texts = {"half": "\ud800", "": "no keyword", "k" * 80: "long keyword", "Zoë": "fine", "写": "no Latin-1"}
+    stays, removed = apply_policy(Metadata(text=texts), "keep")
+    assert (stays.text, removed) == ({"Zoë": "fine"}, ("text fields",))
+    assert read(written(stays, "PNG")).text == stays.text
+
+
 def test_finish_leaves_what_is_no_tiff_of_ours() -> None:
     for data in (encoded("TIFF")[:-1], encoded("PNG")):
         assert finish(data, Metadata(), "TIFF") == data
