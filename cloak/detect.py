@@ -1,14 +1,12 @@
 """Photo -> faces: facenet-pytorch's MTCNN (Zhang et al., 2016) behind one small interface."""
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
+from cloak.looks import Look, face_in_photo, merge, picture_of
 from cloak.types import Face, Pixels
 
 MIN_FACE = 40
@@ -18,11 +16,37 @@ MIN_SCORE = 0.95
 """MTCNN's faces below this score are mostly not faces, and a cloak on a telephone shows. Of 2,764
 photos of LFW, the face in the middle never scored less."""
 
-MAX_PIXELS = 4_000_000
-"""Larger photos are brought down for detection, as long as a face of MIN_FACE px stays findable."""
-
 SMALLEST_FACE = 16
 """The narrowest face that MTCNN is asked for after the photo was brought down."""
+
+SAME_FACE = 0.3
+"""Two boxes that overlap by this share of their union show one face."""
+
+FIRST_LOOK = Look("first", 0.75 * MIN_FACE, MIN_SCORE)
+
+MIRRORED = Look("mirrored", 0.95 * MIN_FACE, MIN_SCORE, min_share=0.0125, max_pixels=2_000_000,
+                thresholds=(0.5, 0.6, 0.6), padding=0.1, mirrored=True)  # fmt: skip
+"""Another pyramid, softer thresholds of the first two networks, and the other side of the face."""
+
+SECOND_LOOK = (
+    Look("padded", MIN_FACE, MIN_SCORE, min_share=0.02, max_pixels=2_000_000, padding=0.5),
+    *(Look(f"turned {degrees}", MIN_FACE, 0.97, min_share=0.02, max_pixels=1_000_000, padding=0.25, rotation=degrees)
+      for degrees in (90, 180, 270)),
+    *(Look(f"turned {degrees}", MIN_FACE, 0.98, min_share=0.02, max_pixels=1_000_000, padding=0.25, rotation=degrees)
+      for degrees in (45, -45)),
+    MIRRORED,
+    Look("contrast", MIN_FACE, MIN_SCORE, min_share=0.02, max_pixels=2_000_000, padding=0.25, stretched=True),
+)  # fmt: skip
+"""What follows where the first look finds nothing. Padding is for faces that the photo's edge cuts off or
+that fill it; MTCNN finds faces that lean by up to 45 degrees. Scores are those at which
+benchmarks/detection.py saw next to no faces that were none; enlarging the photo found nothing more."""
+
+CHECK = (
+    MIRRORED,
+    *(Look(f"turned {degrees}", MIN_FACE, 0.98, min_share=0.02, max_pixels=1_000_000, padding=0.1, rotation=degrees)
+      for degrees in (90, 180, 270)),
+)  # fmt: skip
+"""How a saved photo is looked at for faces that were missed, upright ones thoroughly, turned ones if large."""
 
 
 class FaceDetector:
@@ -40,6 +64,9 @@ class FaceDetector:
     def detect(self, pixels: Pixels) -> tuple[Face, ...]:
         """Find the faces of one upright photo.
 
+        Where the first look finds no face of MIN_FACE px or wider, a second one follows: all of
+        SECOND_LOOK, for faces of that width. Faces that several ways of looking find count once.
+
         Args:
             pixels: (height, width, 3) uint8, RGB.
 
@@ -47,56 +74,50 @@ class FaceDetector:
             Faces in pixels of the photo, the largest first, equal ones from left to right and
             top to bottom; empty when there is none.
         """
+        found = order_faces(self._look(pixels, FIRST_LOOK))
+        if any(face.width >= MIN_FACE for face in found):
+            return found
+        again = self.look(pixels, SECOND_LOOK, found)
+        return tuple(face for face in again if face in found or face.width >= MIN_FACE)
+
+    def look(self, pixels: Pixels, looks: Sequence[Look], known: Sequence[Face] = ()) -> tuple[Face, ...]:
+        """What some ways of looking find, each face once, in the order of ``detect``.
+
+        Args:
+            pixels: (height, width, 3) uint8, RGB.
+            looks: how to look; of one face that several find, the best score counts.
+            known: faces that are kept as they are.
+        """
+        found = [face for look in looks for face in self._look(pixels, look)]
+        return order_faces(merge((*known, *sorted(found, key=lambda face: -face.score)), SAME_FACE))
+
+    def _look(self, pixels: Pixels, look: Look) -> list[Face]:
         height, width = pixels.shape[:2]
-        factor = detection_scale(height, width)
-        small = _shrink(pixels, factor)
+        smallest = max(look.min_face, look.min_share * max(height, width))
+        margins = 2 * look.padding * max(height, width)
+        factor = detection_scale(height + margins, width + margins, smallest, look.max_pixels)
+        picture, to_photo = picture_of(pixels, look, factor)
         # MTCNN's pyramid starts at 12 px, and it asks for a pyramid of at least one level.
-        min_face = 0.75 * MIN_FACE * factor
-        if min(small.shape[:2]) < max(min_face, 12):
-            return ()
-        self._mtcnn.min_face_size = min_face
-        boxes, scores, points = self._mtcnn.detect(small, landmarks=True)
+        min_face = smallest * factor
+        if min(picture.shape[:2]) < max(min_face, 12):
+            return []
+        self._mtcnn.min_face_size, self._mtcnn.thresholds = min_face, list(look.thresholds)
+        boxes, scores, points = self._mtcnn.detect(picture, landmarks=True)
         if boxes is None:
-            return ()
-        scale = np.array([width / small.shape[1], height / small.shape[0]])
-        faces = (
-            _face(box, score, five, scale, (width, height))
-            for box, score, five in zip(
-                # numpy 2 gets these as arrays of objects
-                np.asarray(boxes, dtype=np.float64),
-                np.asarray(scores, dtype=np.float64),
-                np.asarray(points, dtype=np.float64),
-                strict=True,
-            )
-        )
-        return order_faces(face for face in faces if face.score >= MIN_SCORE)
+            return []
+        return [
+            face_in_photo(box, five, float(score), to_photo, (height, width), look.name)
+            # numpy 2 gets these as arrays of objects
+            for box, score, five in zip(np.asarray(boxes, float), scores, np.asarray(points, float), strict=True)
+            if score >= look.min_score
+        ]
 
 
-def detection_scale(height: int, width: int) -> float:
-    """Factor (<= 1) by which a photo of this size is brought down before detection."""
-    wanted = math.sqrt(MAX_PIXELS / (height * width))
-    return min(1.0, max(wanted, SMALLEST_FACE / (0.75 * MIN_FACE)))
+def detection_scale(height: float, width: float, min_face: float, max_pixels: int) -> float:
+    """Factor (<= 1) that brings a photo down to ``max_pixels``, or as far as ``min_face`` px stay findable."""
+    return min(1.0, max(math.sqrt(max_pixels / (height * width)), SMALLEST_FACE / min_face))
 
 
 def order_faces(faces: Iterable[Face]) -> tuple[Face, ...]:
     """The largest face first; equal ones from left to right, then from top to bottom."""
     return tuple(sorted(faces, key=lambda face: (-face.width * face.height, face.box)))
-
-
-def _shrink(pixels: Pixels, factor: float) -> Pixels:
-    if factor >= 1.0:
-        return pixels
-    height, width = pixels.shape[:2]
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
-
-
-def _face(box: NDArray[Any], score: float, points: NDArray[Any], scale: NDArray[Any], size: tuple[int, int]) -> Face:
-    """A face of the reduced photo -> of the photo; pixel centres lie at whole numbers."""
-    corners = np.clip((box.reshape(2, 2) + 0.5) * scale - 0.5, 0.0, np.array(size) - 1.0)
-    landmarks = (points + 0.5) * scale - 0.5
-    return Face(
-        box=(float(corners[0, 0]), float(corners[0, 1]), float(corners[1, 0]), float(corners[1, 1])),
-        landmarks=tuple((float(x), float(y)) for x, y in landmarks),
-        score=float(score),
-    )

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
-from cloak.detect import FaceDetector
+from cloak.detect import CHECK, MIN_FACE, SAME_FACE, FaceDetector
+from cloak.looks import covered, overlap
 from cloak.recognizers import Recognizer
-from cloak.types import Box, ComparedFace, Comparison, Face, FaceReport, Match, Pixels
+from cloak.types import ComparedFace, Comparison, Face, FaceReport, Match, Pixels
 from cloak.visibility import measure_face
 
-SAME_FACE = 0.3
-"""Two boxes that overlap by this share of their union show one face."""
+KNOWN = 0.35
+"""A box that lies by this share of the smaller one within a face that was found is no face that was missed."""
 
 
 def report_face(
@@ -49,6 +49,18 @@ def find_again(pixels: Pixels, face: Face, detector: FaceDetector) -> tuple[Face
     return tuple(other for other in found if overlap(face.box, other.box) >= SAME_FACE)
 
 
+def missed_faces(saved: Pixels, found: Sequence[Face], detector: FaceDetector) -> tuple[Face, ...]:
+    """Faces of a saved photo, MIN_FACE px or wider, that were not found when it was cloaked.
+
+    Args:
+        saved: the pixels.
+        found: all faces that were, those that were left alone too.
+        detector: looks in the way of CHECK.
+    """
+    seen = (face for face in detector.look(saved, CHECK) if face.width >= MIN_FACE)
+    return tuple(face for face in seen if all(covered(face.box, other.box) < KNOWN for other in found))
+
+
 def compare_photos(
     first: Pixels, second: Pixels, recognizers: Sequence[Recognizer], detector: FaceDetector
 ) -> Comparison:
@@ -71,14 +83,6 @@ def compare_photos(
     )
     thresholds = {name: recognizer.spec.threshold for name, recognizer in known.items()}
     return Comparison(compared, len(others), thresholds)
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes."""
-    corners = np.array([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])])
-    shared = float(np.prod((corners[1] - corners[0]).clip(0.0)))
-    area_a, area_b = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return shared / max(area_a + area_b - shared, 1e-9)
 
 
 def _moved(face: Face, right: int, down: int) -> Face:

@@ -26,12 +26,16 @@ face; the gradient of a single crop is not reproducible on several threads."""
 
 @dataclass(frozen=True)
 class Prepared:
-    """A photo on its way: its faces and their patches; ``small`` counts the faces that are left alone."""
+    """A photo on its way: its faces and their patches; ``small`` counts the faces that are left alone.
+
+    ``found`` has these too.
+    """
 
     photo: Photo
     faces: tuple[Face, ...]
     patches: tuple[FacePatch, ...]
     small: int = 0
+    found: tuple[Face, ...] = ()
 
 
 def prepare(photo: Photo, name: str, detector: FaceDetector, method: Method, seed: int) -> Prepared:
@@ -51,7 +55,7 @@ def prepare(photo: Photo, name: str, detector: FaceDetector, method: Method, see
     grey = photo.grey
     photo = with_fitting_quality(photo, faces, method)
     patches = tuple(cut_patch(photo.pixels, face, grey=grey, seed=seed, patch_face=method.patch_face) for face in faces)
-    return Prepared(photo, faces, patches, small)
+    return Prepared(photo, faces, patches, small, found)
 
 
 def perturb(

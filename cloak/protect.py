@@ -13,7 +13,7 @@ from cloak.detect import FaceDetector
 from cloak.errors import CloakError, NoFaceError, UsageError
 from cloak.expected import expect
 from cloak.files import Job, plan_jobs
-from cloak.measure import compare_photos, report_face
+from cloak.measure import compare_photos, missed_faces, report_face
 from cloak.methods import find_mode
 from cloak.photo import Photo, photo_of, read_photo, save_bytes, to_image
 from cloak.pipeline import Prepared, compose, encode_within_budget, perturb, prepare
@@ -166,7 +166,8 @@ class Cloaker:
         original = prepared.photo.pixels
         measured = (report_face(original, saved, face, self._judges, self._detector) for face in prepared.faces)
         faces = tuple(replace(report, expected=self._expect(report.face)) for report in measured)
-        return PhotoReport(mode=self.method.name, faces=faces, small=prepared.small)
+        missed = missed_faces(saved, prepared.found, self._detector)
+        return PhotoReport(mode=self.method.name, faces=faces, small=prepared.small, missed=missed)
 
     def _expect(self, face: Face) -> Expected | None:
         """What the benchmark says of such a face; it was made with all the surrogates that ship."""

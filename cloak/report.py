@@ -15,6 +15,7 @@ from cloak.types import Comparison, Face, PhotoReport, Pixels
 
 if TYPE_CHECKING:
     from cloak.bench.check import Check
+    from cloak.survey import Survey
 
 TILE = 320
 """Side of a face in the picture, pixels."""
@@ -35,7 +36,7 @@ def summary_table(reports: Sequence[PhotoReport]) -> Table:
         matches = [match for face in report.faces for match in face.matches.values()]
         table.add_row(
             str(report.source),
-            f"{len(report.faces)}, {report.small} too small" if report.small else str(len(report.faces)),
+            _count(report),
             f"{max(match.before for match in matches):.2f}" if matches else "-",
             f"{max(match.after for match in matches):.2f}" if matches else "-",
             f"{max(face.visibility.dssim for face in report.faces):.4f}" if report.faces else "-",
@@ -46,6 +47,12 @@ def summary_table(reports: Sequence[PhotoReport]) -> Table:
     return table
 
 
+def _count(report: PhotoReport) -> str:
+    """How many faces were cloaked, left alone, missed."""
+    others = ((report.small, "too small"), (len(report.missed), "MISSED"))
+    return ", ".join([str(len(report.faces)), *(f"{count} {what}" for count, what in others if count)])
+
+
 def _expected(report: PhotoReport) -> str:
     """Of 100 matches, so many: of the face that can expect least."""
     expected = [face.expected for face in report.faces if face.expected]
@@ -53,6 +60,30 @@ def _expected(report: PhotoReport) -> str:
         return "-"
     worst = min(expected, key=lambda one: (one.least, one.greatest))
     return f"{100 * worst.least:.0f} to {100 * worst.greatest:.0f}"
+
+
+def faces_table(surveys: Sequence["Survey"]) -> Table:
+    """One line a face."""
+    from cloak.detect import MIN_FACE  # imports PyTorch
+    from cloak.survey import left_alone
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("photo", "face", "left, top, right, bottom", "width", "score", "look", ""):
+        table.add_column(heading, justify="left" if heading in ("photo", "look", "") else "right", overflow="fold")
+    for survey in surveys:
+        if not survey.faces:
+            table.add_row(str(survey.source), "-", "-", "-", "-", "-", "not read" if survey.error else "no face")
+        for number, face in enumerate(survey.faces, start=1):
+            table.add_row(
+                str(survey.source),
+                str(number),
+                ", ".join(f"{value:.0f}" for value in face.box),
+                f"{face.width:.0f}",
+                f"{face.score:.3f}",
+                face.look,
+                f"left alone: narrower than {MIN_FACE} px" if left_alone(face) else "",
+            )
+    return table
 
 
 def comparison_table(comparison: Comparison) -> Table:

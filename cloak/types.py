@@ -1,7 +1,7 @@
 """What passes between the modules: faces, and what a report says."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,13 +23,15 @@ class Face:
 
     Attributes:
         box: left, top, right, bottom; within the photo.
-        landmarks: left eye, right eye, nose, left and right mouth corner, as seen in the photo.
+        landmarks: left eye, right eye, nose, left and right mouth corner, as seen with the face upright.
         score: the detector's confidence, 0..1.
+        look: the way of looking that found it, see ``cloak.looks``.
     """
 
     box: Box
     landmarks: tuple[tuple[float, float], ...]
     score: float
+    look: str = "first"
 
     @property
     def width(self) -> float:
@@ -127,6 +129,7 @@ class PhotoReport:
         mode: low, mid or high.
         faces: the largest first.
         small: how many faces were found and left alone, since they are narrower than 40 px.
+        missed: faces that only another way of looking finds, in the saved photo: they are as they were.
         seconds: from reading to saving, its share of a batch's time.
         error: one sentence; empty when the photo was protected.
     """
@@ -136,12 +139,14 @@ class PhotoReport:
     mode: str = ""
     faces: tuple[FaceReport, ...] = ()
     small: int = 0
+    missed: tuple[Face, ...] = ()
     seconds: float = 0.0
     error: str = ""
 
     @property
     def protected(self) -> bool:
-        return not self.error and bool(self.faces) and all(face.protected for face in self.faces)
+        seen = not self.missed and all(face.protected for face in self.faces)
+        return not self.error and bool(self.faces) and seen
 
     @property
     def reason(self) -> str:
@@ -149,7 +154,11 @@ class PhotoReport:
         if self.protected or self.error:
             return self.error
         still = sum(not face.protected for face in self.faces)
-        return f"{still} of {len(self.faces)} faces still match the original; try a stronger --mode"
+        reasons = [
+            f"{still} of {len(self.faces)} faces still match the original; try a stronger --mode" if still else "",
+            _missed(self.missed) if self.missed else "",
+        ]
+        return "; ".join(reason for reason in reasons if reason)
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -203,6 +212,17 @@ class Comparison:
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def _missed(faces: Sequence[Face]) -> str:
+    """Where faces are that were not cloaked, in one sentence."""
+    centres = ((sum(face.box[0::2]) / 2, sum(face.box[1::2]) / 2) for face in faces)
+    places = ", ".join(f"({x:.0f}, {y:.0f})" for x, y in centres)
+    one = len(faces) == 1
+    return (
+        f"{len(faces)} {'face was' if one else 'faces were'} missed at {places}, so {'it' if one else 'they'} still "
+        f"{'shows' if one else 'show'}; cover {'it' if one else 'them'}, or turn or crop the photo and try again"
+    )
 
 
 def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cloak.detect import MIN_FACE, FaceDetector, detection_scale
+from cloak.detect import FIRST_LOOK, MIN_FACE, FaceDetector, detection_scale
 from cloak.photo import read_photo
 from cloak.types import Pixels
 from tests.helpers import SAMPLES, smooth_noise
@@ -70,9 +70,10 @@ def test_a_24_megapixel_photo_is_detected_small_in_bounded_memory(detector: Face
 
 
 def test_the_detection_scale_keeps_40_px_faces_findable() -> None:
-    assert detection_scale(1000, 1000) == 1.0
-    assert detection_scale(4000, 6000) * MIN_FACE >= 20
-    assert detection_scale(20000, 20000) * MIN_FACE >= 20
+    assert detection_scale(1000, 1000, 30, 4_000_000) == 1.0
+    assert detection_scale(2000, 8000, 30, 4_000_000) == pytest.approx(16 / 30)
+    assert detection_scale(2000, 8000, 90, 4_000_000) == 0.5
+    assert detection_scale(20000, 20000, 0.75 * MIN_FACE, FIRST_LOOK.max_pixels) * MIN_FACE >= 20
 
 
 def test_many_faces_come_in_a_fixed_order_the_largest_first(detector: FaceDetector, astronaut: Pixels) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cloak import Cloaker, NoFaceError, PhotoError, PhotoReport, UsageError, compare, detect_faces
 from cloak.align import soft_box_mask
-from cloak.measure import overlap
+from cloak.looks import overlap
 from cloak.photo import read_photo
 from cloak.pipeline import perturb, prepare
 from cloak.protect import Progress, find_device

@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Sequence
 
 from cloak import CloakError, UsageError, __version__
-from cloak.cli import bench, compare, models, protect
+from cloak.cli import bench, compare, detect, models, protect
 from cloak.cli.common import DETAILS, INTERRUPTED, NOT_DONE, WRONG_USAGE
 
-COMMANDS = (protect, compare, models, bench)
+COMMANDS = (protect, detect, compare, models, bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,71 @@
+"""Photos -> the faces that are found in them, as ``cloak detect`` shows them; nothing is changed."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cloak.detect import MIN_FACE, FaceDetector
+from cloak.errors import CloakError
+from cloak.files import plan_jobs
+from cloak.photo import read_photo
+from cloak.types import Face
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found in one photo.
+
+    Attributes:
+        source: the photo.
+        size: its width and height in pixels, upright.
+        faces: the largest first.
+        error: why it could not be looked at, in one sentence; else empty.
+    """
+
+    source: Path
+    size: tuple[int, int] = (0, 0)
+    faces: tuple[Face, ...] = ()
+    error: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why there is nothing to protect, in one sentence; empty where there is a face."""
+        if self.error or any(not left_alone(face) for face in self.faces):
+            return self.error
+        found = f"only faces narrower than {MIN_FACE} px were" if self.faces else "no face was"
+        return f"{self.source}: {found} found in it"
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        faces = [asdict(face) | {"left_alone": left_alone(face)} for face in self.faces]
+        record = {"source": str(self.source), "size": self.size, "faces": faces, "reason": self.reason}
+        return json.dumps(record, ensure_ascii=False)
+
+
+def left_alone(face: Face) -> bool:
+    """Whether a face is too narrow to be protected."""
+    return face.width < MIN_FACE
+
+
+def survey_files(paths: Iterable[Path], detector: FaceDetector, *, recursive: bool = False) -> Iterator[Survey]:
+    """Look for faces in files and folders, one result a photo, in order; one that fails does not stop the others.
+
+    Args:
+        paths: files and folders.
+        detector: who looks.
+        recursive: whether folders are searched to their depth.
+    """
+    for job in plan_jobs(paths, recursive=recursive):
+        if job.error:
+            yield Survey(job.source, error=job.error)
+            continue
+        try:
+            pixels = read_photo(job.source).pixels
+            faces = detector.detect(pixels)
+        except CloakError as error:
+            yield Survey(job.source, error=str(error))
+        except (OSError, RuntimeError, MemoryError) as error:
+            yield Survey(job.source, error=f"{job.source}: {type(error).__name__}: {error}")
+        else:
+            yield Survey(job.source, (pixels.shape[1], pixels.shape[0]), faces)
