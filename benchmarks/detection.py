@@ -307,7 +307,7 @@ def recall(photos: Sequence[tuple[Path, Pixels, Face]], ways: dict[str, Way]) ->
 def not_faces(photos: Sequence[tuple[Path, Pixels, Face]], ways: dict[str, Way]) -> dict[str, Any]:
     """What each way reports in pictures without faces."""
     pictures = list(without_faces(photos))
-    kinds = Counter(name.split()[0] for name, _ in pictures)
+    kinds = Counter(name.split()[0].strip(",") for name, _ in pictures)
     reported: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     for name, pixels in pictures:
         for way, look in ways.items():
@@ -338,7 +338,7 @@ def seconds_at_12_mp(ways: dict[str, Way]) -> dict[str, dict[str, float]]:
     for name, path in data.items():
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC))
-        result[name] = {way: round(median(seconds(look, pixels) for _ in range(3)), 2) for way, look in ways.items()}
+        result[name] = {way: round(median(seconds(look, pixels) for _ in range(5)), 2) for way, look in ways.items()}
     return result
 
 

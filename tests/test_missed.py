@@ -1,0 +1,104 @@
+"""The check of the saved photo: a face that was not found when it was cloaked is told."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from torch import Tensor
+
+from cloak import Cloaker, Face, PhotoReport
+from cloak.detect import FaceDetector
+from cloak.looks import overlap
+from cloak.measure import missed_faces
+from cloak.patches import FacePatch
+from cloak.photo import read_photo
+from cloak.report import summary_table
+from cloak.types import Pixels
+from tests.helpers import SAMPLES, made_up_face
+
+
+@pytest.fixture(scope="module")
+def _loaded() -> Cloaker:
+    return Cloaker("mid", device="cpu", surrogates=["dlib"])
+
+
+@pytest.fixture
+def cloaker(_loaded: Cloaker, monkeypatch: pytest.MonkeyPatch) -> Cloaker:
+    """With noise for a cloak: quick, and nothing here depends on it."""
+
+    def noise(patches: Sequence[FacePatch], *arguments: object) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        return [0.1 * torch.rand(patch.pixels.shape, generator=generator) - 0.05 for patch in patches]
+
+    monkeypatch.setattr("cloak.protect.perturb", noise)
+    return _loaded
+
+
+@pytest.fixture(scope="module")
+def head() -> Pixels:
+    return np.ascontiguousarray(read_photo(SAMPLES / "astronaut.png").pixels[10:230, 130:330])
+
+
+@pytest.fixture(scope="module")
+def two(head: Pixels) -> Pixels:
+    """The astronaut, and beside her the same upside down."""
+    return np.concatenate([head, np.rot90(head, 2)], axis=1)
+
+
+def test_a_face_that_only_the_check_finds_is_missed(cloaker: Cloaker, two: Pixels, tmp_path: Path) -> None:
+    photo = tmp_path / "two.png"
+    Image.fromarray(two).save(photo)
+    (report,) = cloaker.protect_files([photo], tmp_path / "out")
+    (known,), (missed,) = report.faces, report.missed
+    assert missed.box[0] > 200 > known.face.box[2]
+    assert missed.landmarks[0][0] > missed.landmarks[1][0]
+    assert not report.protected
+    x, y = (sum(missed.box[axis::2]) / 2 for axis in (0, 1))
+    assert f"1 face was missed at ({x:.0f}, {y:.0f}), so it still shows; cover it" in report.reason
+    record = json.loads(report.to_json())
+    assert record["missed"][0]["look"] == "turned 180"
+    assert report.output is not None  # it was written all the same
+    again = cloaker.protect(two).report
+    assert [face.look for face in again.missed] == ["turned 180"]
+
+
+def test_what_was_found_is_not_missed(cloaker: Cloaker, two: Pixels, head: Pixels) -> None:
+    assert cloaker.protect(head).report.missed == ()
+    detector = FaceDetector()
+    found = detector.detect(two)
+    (missed,) = missed_faces(two, found, detector)
+    assert missed_faces(two, (*found, missed), detector) == ()
+    part = replace(missed, box=(*missed.box[:2], missed.box[0] + missed.width / 2, missed.box[3]))
+    assert missed_faces(two, (*found, part), detector) == ()
+
+
+def test_the_reason_names_places_and_the_table_counts() -> None:
+    faces: tuple[Face, ...] = (made_up_face(10, 20, 100), made_up_face(200, 20, 50))
+    report = PhotoReport(source=Path("a.jpg"), missed=faces, small=1)
+    assert "2 faces were missed at (60, 85), (225, 52), so they still show; cover them" in report.reason
+    console = Console(width=160)
+    with console.capture() as output:
+        console.print(summary_table([report]))
+    assert "0, 1 too small, 2 MISSED" in output.get()
+    assert "NOT PROTECTED" in output.get()
+
+
+def test_faces_that_overlap_each_get_their_budget(cloaker: Cloaker, head: Pixels) -> None:
+    (face,) = cloaker.protect(head).report.faces
+    left, top, right, bottom = (round(value) for value in face.face.box)
+    width = right - left
+    photo = np.pad(head, ((0, 0), (0, width), (0, 0)), mode="edge")
+    x, y = left + round(0.8 * width), top + 10
+    photo[y : y + bottom - top, x : x + width] = head[top:bottom, left:right, :][:, ::-1]
+    report = cloaker.protect(photo).report
+    first, second = (one.face.box for one in report.faces)
+    assert overlap(first, second) > 0.05
+    for one in report.faces:
+        assert 0.8 * cloaker.method.dssim < one.visibility.dssim <= cloaker.method.dssim
+        assert one.visibility.peak_dssim <= cloaker.method.peak_dssim
