@@ -8,9 +8,10 @@ face recognisers no longer match them with other photos of you.
 True
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cloak.errors import CloakError, NoFaceError, PhotoError, SaveError, UsageError, WeightsError
+from cloak.errors import AlreadyCloakedError, CloakError, NoFaceError, PhotoError, SaveError, UsageError, WeightsError
 from cloak.types import (
     CloakResult,
     ComparedFace,
@@ -18,16 +19,26 @@ from cloak.types import (
     Face,
     FaceReport,
     Match,
+    PhotoPlan,
     PhotoReport,
     Visibility,
 )
 
 if TYPE_CHECKING:
-    from cloak.protect import Cloaker, Progress, compare, detect_faces
+    from cloak.examine import compare, detect_faces
+    from cloak.photo import Limits
+    from cloak.protect import Cloaker, Progress
 
 __version__ = "0.1.0"
 
+LATER = {
+    "cloak.examine": ("compare", "detect_faces"),
+    "cloak.photo": ("Limits",),
+    "cloak.protect": ("Cloaker", "Progress"),
+}
+
 __all__ = [
+    "AlreadyCloakedError",
     "CloakError",
     "CloakResult",
     "Cloaker",
@@ -35,9 +46,11 @@ __all__ = [
     "Comparison",
     "Face",
     "FaceReport",
+    "Limits",
     "Match",
     "NoFaceError",
     "PhotoError",
+    "PhotoPlan",
     "PhotoReport",
     "Progress",
     "SaveError",
@@ -52,8 +65,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what needs PyTorch only when it is asked for."""
-    if name in ("Cloaker", "Progress", "compare", "detect_faces"):
-        from cloak import protect
-
-        return getattr(protect, name)
+    for module, names in LATER.items():
+        if name in names:
+            return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cloak.methods import Method
-from cloak.patches import Residual
-from cloak.photo import JPEG_QUALITIES, Photo, recode
+from cloak.patches import BLOCK, Residual
+from cloak.photo import Photo, recode
 from cloak.types import Box, Face, Pixels
 from cloak.visibility import MARGIN, NATIVE_SIDE, dssim_and_peak
 
@@ -25,38 +25,31 @@ SHRINK = 0.97
 """Factor on a face's residual while its saved pixels are over budget."""
 
 
-ENCODING_SHARE = 1 / 5
-"""The share of a face's budget that a JPEG's blocks alone may use before its quality is raised."""
-
-
-def with_fitting_quality(photo: Photo, faces: Sequence[Face], method: Method) -> Photo:
-    """The photo with the lowest JPEG quality that leaves most of each face's budget to the cloak."""
-    for quality in () if photo.lossless else JPEG_QUALITIES:
-        photo = replace(photo, jpeg_quality=quality)
-        bare = Composition(photo, faces, (), method, [])
-        if all(bare.usage_in_region(photo.pixels, index) <= ENCODING_SHARE for index in range(len(faces))):
-            break
-    return photo
-
-
-@dataclass
+@dataclass(frozen=True)
 class Composition:
-    """The residuals of one photo's faces, each with the factor that keeps it in its budget."""
+    """The residuals of one photo's faces, and the factor on each that keeps it in its budget.
+
+    Attributes:
+        photo: its first encoding is what the budgets are kept in.
+        faces: of the photo.
+        residuals: one for each face.
+        method: with its budget.
+        scales: one for each residual; 1 where none are given.
+    """
 
     photo: Photo
     faces: Sequence[Face]
     residuals: Sequence[Residual]
     method: Method
-    scales: list[float]
+    scales: Sequence[float] = ()
 
-    @classmethod
-    def fit(cls, photo: Photo, faces: Sequence[Face], residuals: Sequence[Residual], method: Method) -> "Composition":
-        """Find the largest factors that keep every face in its budget, on encoded regions."""
-        composition = cls(photo, faces, residuals, method, [1.0] * len(faces))
-        best, exceeding = [0.0] * len(faces), [math.inf] * len(faces)
+    def fitted(self) -> "Composition":
+        """With the largest factors that keep every face in its budget, on encoded regions."""
+        composition = replace(self, scales=[1.0] * len(self.faces))
+        best, exceeding = [0.0] * len(self.faces), [math.inf] * len(self.faces)
         for _ in range(ROUNDS):
             pixels = composition.pixels()
-            usage = [composition.usage_in_region(pixels, index) for index in range(len(faces))]
+            usage = [composition.usage_in_region(pixels, index) for index in range(len(self.faces))]
             for index, (scale, used) in enumerate(zip(composition.scales, usage, strict=True)):
                 if used <= 1.0:
                     best[index] = max(best[index], scale)
@@ -67,18 +60,16 @@ class Composition:
                 for s, u in zip(composition.scales, usage, strict=True)
             ):
                 break
-            composition.scales = [
-                _next_scale(*each) for each in zip(composition.scales, usage, best, exceeding, strict=True)
-            ]
-        composition.scales = best
-        return composition
+            scales = [_next_scale(*each) for each in zip(composition.scales, usage, best, exceeding, strict=True)]
+            composition = replace(composition, scales=scales)
+        return replace(composition, scales=best)
 
     def pixels(self) -> Pixels:
         """The whole photo with every residual added, rounded."""
         original = self.photo.pixels
         changed: Pixels = original.copy()
         limit = round(255 * self.method.linf)
-        for scale, residual in zip(self.scales, self.residuals, strict=True):
+        for scale, residual in zip(self.scales or (1.0,) * len(self.residuals), self.residuals, strict=True):
             height, width = residual.values.shape[:2]
             where = np.s_[residual.top : residual.top + height, residual.left : residual.left + width]
             # where faces overlap the residuals add up, still within L-inf of the original
@@ -87,16 +78,17 @@ class Composition:
             changed[where] = np.rint(total.clip(lowest, highest).clip(0.0, 255.0)).astype(np.uint8)
         return changed
 
-    def shrink_exceeding(self, saved: Pixels) -> bool:
-        """Reduce the faces whose saved pixels are over budget; whether there were any."""
+    def shrunk(self, saved: Pixels) -> "Composition":
+        """With the faces reduced whose saved pixels are over budget; itself where there are none."""
         exceeding = [
-            index
-            for index, face in enumerate(self.faces)
-            if self.scales[index] > 0.0 and self._usage(self.photo.pixels, saved, face.box) > 1.0
+            scale > 0.0 and self._usage(self.photo.pixels, saved, face.box) > 1.0
+            for scale, face in zip(self.scales, self.faces, strict=True)
         ]
-        for index in exceeding:
-            self.scales[index] = self.scales[index] * SHRINK if self.scales[index] > 0.05 else 0.0
-        return bool(exceeding)
+        if not any(exceeding):
+            return self
+        smaller = [scale * SHRINK if scale > 0.05 else 0.0 for scale in self.scales]
+        chosen = zip(exceeding, smaller, self.scales, strict=True)
+        return replace(self, scales=[less if over else scale for over, less, scale in chosen])
 
     def _usage(self, original: Pixels, changed: Pixels, box: Box) -> float:
         """The budget used: 1 is all of it."""
@@ -115,11 +107,16 @@ class Composition:
 
 
 def region_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box and what its measurement looks at, in whole JPEG blocks: left, top, right, bottom."""
+    """The box and what its measurement looks at, in whole blocks of 16 px: left, top, right, bottom.
+
+    So many hold whole JPEG blocks when their colour has half the resolution.
+    """
     factor = min(1.0, NATIVE_SIDE / max(box[2] - box[0], box[3] - box[1]))
     margin = math.ceil((MARGIN + 1) / factor) + 1
-    left, top = (max(0, math.floor((v - margin) / 8) * 8) for v in box[:2])
-    right, bottom = (min(end, math.ceil((v + margin + 1) / 8) * 8) for end, v in zip(size[::-1], box[2:], strict=True))
+    left, top = (max(0, math.floor((v - margin) / BLOCK) * BLOCK) for v in box[:2])
+    right, bottom = (
+        min(end, math.ceil((v + margin + 1) / BLOCK) * BLOCK) for end, v in zip(size[::-1], box[2:], strict=True)
+    )
     return left, top, right, bottom
 
 

@@ -1,11 +1,12 @@
 """Everything that cloak raises on purpose.
 
 CloakError
-├── PhotoError            a photo cannot be read, or is of a kind that cannot be written back
-│   └── NoFaceError       it was read, but no face was found in it
-├── SaveError             the protected photo cannot be written
-├── WeightsError          a model file is absent, or not the one that the manifest names
-└── UsageError            an unknown mode, device or name, or paths that exclude each other
+├── PhotoError                a photo cannot be read, or is of a kind that cannot be written back
+│   ├── NoFaceError           it was read, but no face was found in it
+│   └── AlreadyCloakedError  it was cloaked before
+├── SaveError                 the protected photo cannot be written
+├── WeightsError              a model file is absent, or not the one that the manifest names
+└── UsageError                an unknown mode, device or name, or paths that exclude each other
 
 Each message is one sentence or two: what was expected, what came, what to do.
 """
@@ -21,6 +22,10 @@ class PhotoError(CloakError):
 
 class NoFaceError(PhotoError):
     """A photo was read, but no face was found in it."""
+
+
+class AlreadyCloakedError(PhotoError):
+    """A photo carries the note that an earlier cloak left in it."""
 
 
 class SaveError(CloakError):

@@ -1,11 +1,12 @@
-"""Paths -> which photo goes where."""
+"""Paths -> which photo goes where. Nothing is read here but the names in folders."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloak.errors import UsageError
+from cloak.names import shown
 from cloak.photo import SUFFIXES
 
 MARK = "_cloaked"
@@ -19,11 +20,13 @@ class Job:
     Attributes:
         source: the photo.
         target: where the protected one goes.
+        root: the folder that the result must lie in.
         error: why the path cannot be worked on, in one sentence; else empty.
     """
 
     source: Path
     target: Path
+    root: Path
     error: str = ""
 
 
@@ -31,83 +34,141 @@ def plan_jobs(paths: Iterable[Path], out: Path | None = None, *, recursive: bool
     """Lay out which photo goes where.
 
     Args:
-        paths: files and folders. Of a folder, the files whose suffix is a photo's.
+        paths: files and folders. Of a folder, the files whose suffix is a photo's, without those
+            that are hidden and those that are results beside their originals. Links to folders
+            are not followed.
         out: the folder of the results: a folder's structure is kept below it, and names that
-            would collide get a number. Without it, NAME_cloaked.EXT beside each photo.
+            would collide get a number. Without it, and where the result would take the
+            original's place, NAME_cloaked.EXT.
         recursive: whether folders are searched to their depth.
 
     Returns:
-        The jobs in the order of the paths, folders sorted by name; paths that do not exist and
-        folders without a photo as jobs with an error.
+        The jobs in the order of the paths, folders sorted by name; folders without a photo and
+        those that cannot be read as jobs with an error.
 
     Raises:
         UsageError: ``out`` is a file.
     """
     if out is not None and out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: expected a folder for the results, got a file")
+        raise UsageError(f"{shown(out)}: expected a folder for the results, got a file")
     taken: set[str] = set()
-    seen: set[Path] = set()
+    seen: set[str] = set()
     jobs = []
     for path in paths:
-        for source, relative in _photos_of(path, out, recursive):
-            if source.absolute() in seen:
+        for source, relative, error in _photos_of(path, out, recursive):
+            if (place := os.path.abspath(source)) in seen and not error:  # noqa: PTH100
                 continue
-            seen.add(source.absolute())
-            target = out / relative if out else source.with_name(f"{source.stem}{MARK}{source.suffix}")
-            jobs.append(_job(source, _free_name(target, taken)))
+            seen.add(place)
+            target = out / relative if out else source
+            if out is None or same_file(source, target):
+                target = target.with_name(f"{target.stem}{MARK}{target.suffix}")
+            jobs.append(Job(source, free_name(target, taken), out or source.parent, error))
     return jobs
 
 
-def _photos_of(path: Path, out: Path | None, recursive: bool) -> Iterator[tuple[Path, Path]]:
-    """(photo, its path below the output folder) of a file or folder; the path itself on failure."""
-    if not path.is_dir():
-        yield path, Path(path.name)
-        return
-    found = False
-    for folder, folders, names in os.walk(path):
-        folders[:] = (
-            sorted(name for name in folders if not (out and _same(Path(folder, name), out))) if recursive else []
-        )
-        for name in sorted(names):
-            source = Path(folder, name)
-            if (
-                source.suffix.lower() in SUFFIXES
-                and not name.startswith(".")
-                and not (out is None and _is_result(source))
-            ):
-                found = True
-                yield source, source.relative_to(path)
-    if not found:
-        yield path, Path(path.name)
+@dataclass(frozen=True)
+class Layout:
+    """Where results may go: never over an original, over each other, or out of their folder.
+
+    Attributes:
+        jobs: see ``plan_jobs``.
+        originals: of every job, whatever name leads to it.
+        taken: names of results, in lower case.
+    """
+
+    jobs: Sequence[Job]
+    originals: frozenset[str | tuple[int, int]]
+    taken: set[str]
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job]) -> "Layout":
+        return cls(jobs, frozenset(_identity(job.source) for job in jobs), {_key(job.target) for job in jobs})
+
+    def place(self, job: Job, suffix: str, *, overwrite: bool = False) -> Path:
+        """Where a job's result goes, now that the suffix of its format is known.
+
+        Raises:
+            UsageError: an original lies there, or a link leads out of the folder for the results;
+                or a file exists and ``overwrite`` is off.
+        """
+        target = job.target
+        if target.suffix != suffix:
+            target = free_name(target.with_suffix(suffix), self.taken)
+        self.check(target, job.root)
+        if os.path.lexists(target) and not overwrite:
+            raise UsageError(f"{shown(target)}: exists already; pass --overwrite to replace it")
+        return target
+
+    def check(self, path: Path, root: Path) -> None:
+        """Refuse to write over an original, or outside of ``root``.
+
+        Raises:
+            UsageError: with the reason.
+        """
+        if _identity(path) in self.originals:
+            raise UsageError(
+                f"{shown(path)}: is itself a photo to protect and would be overwritten; pass another folder with -o"
+            )
+        if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root)):
+            raise UsageError(f"{shown(path)}: a link leads out of {shown(root)}, where results go; remove the link")
 
 
-def _is_result(path: Path) -> bool:
-    """Whether a file is a protected photo that lies beside its original."""
-    return path.stem.endswith(MARK) and path.with_name(path.stem.removesuffix(MARK) + path.suffix).exists()
+def same_file(a: Path, b: Path) -> bool:
+    """Whether two paths lead to one file or folder, through whatever links; they need not exist."""
+    return _identity(a) == _identity(b)
 
 
-def _job(source: Path, target: Path) -> Job:
-    if source.is_dir():
-        return Job(
-            source,
-            target,
-            f"{source}: expected a folder with photos, got one with none; pass --recursive to look deeper",
-        )
-    if not source.exists():
-        return Job(source, target, f"{source}: expected a photo or a folder, got a path that does not exist")
-    if _same(source, target):
-        return Job(source, target, f"{source}: would be overwritten by its result; pass another folder with -o")
-    return Job(source, target)
-
-
-def _same(a: Path, b: Path) -> bool:
-    return a.resolve() == b.resolve()
-
-
-def _free_name(target: Path, taken: set[str]) -> Path:
-    """The target, or with a number behind its name where an earlier one has it."""
+def free_name(target: Path, taken: set[str]) -> Path:
+    """The target, or with a number behind its name where an earlier one has it; notes it as taken."""
     free, number = target, 2
-    while str(free).casefold() in taken:
+    while _key(free) in taken:
         free, number = target.with_name(f"{target.stem}_{number}{target.suffix}"), number + 1
-    taken.add(str(free).casefold())
+    taken.add(_key(free))
     return free
+
+
+def _key(path: Path) -> str:
+    """Equal for names that some file systems take for one."""
+    return str(path).casefold()
+
+
+def _identity(path: Path) -> str | tuple[int, int]:
+    """What is the same for all names of a file: its device and number, or, where there is none, its real path."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return os.path.realpath(path)  # unlike Path.resolve, it bears loops of links
+    return found.st_dev, found.st_ino
+
+
+def _photos_of(path: Path, out: Path | None, recursive: bool) -> Iterator[tuple[Path, Path, str]]:
+    """(photo, its path below the output folder, error) of a file or folder."""
+    if not path.is_dir():
+        yield path, Path(path.name), ""
+        return
+    unreadable: list[OSError] = []
+    found = False
+    for folder, folders, names in os.walk(path, onerror=unreadable.append):
+        folders[:] = (
+            sorted(name for name in folders if not (out and same_file(Path(folder, name), out))) if recursive else []
+        )
+        for source in (Path(folder, name) for name in _photo_names(names)):
+            found = True
+            yield source, source.relative_to(path), ""
+    for error in unreadable:
+        where = Path(os.fsdecode(error.filename))
+        yield where, Path(where.name), f"{shown(where)}: cannot be read: {error.strerror}"
+    if not found and not unreadable:
+        advice = "" if recursive else "; pass --recursive to look deeper"
+        yield path, Path(path.name), f"{shown(path)}: expected a folder with photos, got one with none{advice}"
+
+
+def _photo_names(names: Iterable[str]) -> list[str]:
+    """The photos among the names in one folder, sorted; without results that lie beside their originals."""
+    photos = [name for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
+    stems = {Path(name).stem for name in photos}
+    return sorted(name for name in photos if not _is_result(Path(name).stem, stems))
+
+
+def _is_result(stem: str, stems: set[str]) -> bool:
+    return stem.endswith(MARK) and stem.removesuffix(MARK) in stems

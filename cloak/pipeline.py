@@ -1,21 +1,23 @@
-"""The stages that a photo goes through: prepare, perturb, compose, encode. No paths, no reports."""
+"""The stages that a photo goes through: prepare, perturb, fit, encode. No paths, no reports."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
-from cloak.calibrate import Composition, with_fitting_quality
+from cloak.calibrate import Composition
 from cloak.detect import MIN_FACE, FaceDetector
 from cloak.errors import NoFaceError
 from cloak.methods import Method
 from cloak.optimize import cloak_patches
-from cloak.patches import FacePatch, cut_patch, residual_in_photo, stack_patches
+from cloak.patches import FacePatch, Residual, cut_patch, residual_in_photo, stack_patches
 from cloak.photo import Photo, decode, encode
 from cloak.recognizers import Recognizer
-from cloak.types import Face
+from cloak.types import Face, Pixels
 
 CROPS_AT_ONCE = {"cpu": 2, "cuda": 32}
 """Crops (faces x views) in one run of the loop, always exactly so many (a smaller batch is filled
@@ -23,12 +25,24 @@ up): floating-point sums depend on the shape of a batch, and a photo's bytes mus
 company. A CPU does 4 crops of many photos in three quarters of the time, but most photos have one
 face; the gradient of a single crop is not reproducible on several threads."""
 
+GROWTH = 1.5
+"""A file is given a finer encoding than its source's only as long as it grows by at most this factor."""
+
+LOSS = 0.01
+"""What a finer encoding must gain: by so much it lowers the faces' similarity to their originals, as the
+surrogates see it."""
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """A photo on its way: its faces and their patches; ``small`` counts the faces that are left alone.
+    """A photo on its way.
 
-    ``found`` has these too.
+    Attributes:
+        photo: as it was read.
+        faces: that are protected.
+        patches: of these.
+        small: how many faces are left alone, since they are too small.
+        found: all faces, these too.
     """
 
     photo: Photo
@@ -44,7 +58,15 @@ def prepare(photo: Photo, name: str, detector: FaceDetector, method: Method, see
     Raises:
         NoFaceError: there is none, or only faces that are too small.
     """
-    found = detector.detect(photo.pixels)
+    return cut(photo, name, detector.detect(photo.pixels), method, seed)
+
+
+def cut(photo: Photo, name: str, found: Sequence[Face], method: Method, seed: int) -> Prepared:
+    """Cut out the patches of the faces that were found; those that are too small are left alone.
+
+    Raises:
+        NoFaceError: there is none, or only faces that are too small.
+    """
     faces = tuple(face for face in found if face.width >= MIN_FACE)
     small = len(found) - len(faces)
     if not faces:
@@ -53,9 +75,8 @@ def prepare(photo: Photo, name: str, detector: FaceDetector, method: Method, see
         )
         raise NoFaceError(f"{name}: {what}, so nothing was changed or written")
     grey = photo.grey
-    photo = with_fitting_quality(photo, faces, method)
     patches = tuple(cut_patch(photo.pixels, face, grey=grey, seed=seed, patch_face=method.patch_face) for face in faces)
-    return Prepared(photo, faces, patches, small, found)
+    return Prepared(photo, faces, patches, small, tuple(found))
 
 
 def perturb(
@@ -98,17 +119,70 @@ def perturb(
     return [deltas[index] for index in range(len(patches))]
 
 
-def compose(prepared: Prepared, deltas: Sequence[Tensor], method: Method) -> Composition:
-    """Fit the perturbations of a photo's faces to their budgets."""
+def to_residuals(prepared: Prepared, deltas: Sequence[Tensor]) -> list[Residual]:
+    """The perturbations of a photo's faces -> what they add to the photo."""
     size = (prepared.photo.pixels.shape[0], prepared.photo.pixels.shape[1])
-    residuals = [residual_in_photo(patch, delta, size) for patch, delta in zip(prepared.patches, deltas, strict=True)]
-    return Composition.fit(prepared.photo, prepared.faces, residuals, method)
+    return [residual_in_photo(patch, delta, size) for patch, delta in zip(prepared.patches, deltas, strict=True)]
 
 
-def encode_within_budget(composition: Composition, name: str) -> bytes:
-    """The file of a composed photo; faces that encoding put over their budget are reduced until they fit."""
+def encode_protected(
+    prepared: Prepared, residuals: Sequence[Residual], recognizers: Sequence[Recognizer], method: Method, name: str
+) -> bytes:
+    """The file of a photo: in the coarsest of its encodings that keeps the protection.
+
+    Each encoding has the cloak fitted to its own budget. Where the source's quality is unknown,
+    the first is taken whose file is no smaller than the source. From there on finer ones are
+    tried as long as they gain more than LOSS, and the file grows by no more than GROWTH.
+
+    Args:
+        prepared: the photo and its faces.
+        residuals: one for each face.
+        recognizers: the surrogates, who tell what the cloak achieves.
+        method: with its budget.
+        name: of the file, for messages.
+    """
+    photo = prepared.photo
+    photo = replace(photo, encodings=photo.encodings[_as_fine_as_it_came(photo) :])
+    best, reached = b"", math.inf
+    for index in range(len(photo.encodings)):
+        coded = replace(photo, encodings=photo.encodings[index:])
+        data = _encode_within_budget(Composition(coded, prepared.faces, residuals, method).fitted(), name)
+        if best and photo.bytes and len(data) > GROWTH * photo.bytes:
+            break
+        if len(photo.encodings) == 1:
+            return data
+        similarity = _similarity(prepared, decode(data, name).pixels, recognizers)
+        if similarity > reached - LOSS:
+            break
+        best, reached = data, similarity
+    return best
+
+
+def _as_fine_as_it_came(photo: Photo) -> int:
+    """Index of the first encoding that is the source's own, or whose file is no smaller; else of the last."""
+    for index, encoding in enumerate(photo.encodings[:-1]):
+        if encoding.own or len(encode(replace(photo, encodings=(encoding,)))) >= photo.bytes:
+            return index
+    return len(photo.encodings) - 1
+
+
+def _encode_within_budget(composition: Composition, name: str) -> bytes:
+    """The file; faces that encoding put over their budget are reduced until they fit."""
     photo = composition.photo
-    data = encode(replace(photo, pixels=composition.pixels()))
-    while not photo.lossless and composition.shrink_exceeding(decode(data, name).pixels):
+    while True:
         data = encode(replace(photo, pixels=composition.pixels()))
-    return data
+        if photo.encoding.lossless:
+            return data
+        smaller = composition.shrunk(decode(data, name).pixels)
+        if smaller is composition:
+            return data
+        composition = smaller
+
+
+def _similarity(prepared: Prepared, changed: Pixels, recognizers: Sequence[Recognizer]) -> float:
+    """Of the faces to their originals: the mean over faces and surrogates."""
+    original = prepared.photo.pixels
+    return fmean(
+        [float(one.embed(original, face) @ one.embed(changed, face)) for face in prepared.faces for one in recognizers]
+        or [0.0]
+    )

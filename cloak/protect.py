@@ -1,26 +1,35 @@
 """The main job: photos -> faces -> patches -> the loop -> saved files -> reports."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import torch
 from PIL import Image
 
-from cloak.detect import FaceDetector
-from cloak.errors import CloakError, NoFaceError, UsageError
+from cloak import __version__
+from cloak.calibrate import Composition
+from cloak.detect import FaceDetector, order_faces
+from cloak.errors import AlreadyCloakedError, CloakError, UsageError, in_a_line
+from cloak.examine import find_device, open_photo
 from cloak.expected import expect
-from cloak.files import Job, plan_jobs
-from cloak.measure import compare_photos, missed_faces, report_face
+from cloak.files import Job, Layout, plan_jobs
+from cloak.measure import missed_faces, report_face
+from cloak.metadata import Policy, apply_policy, check_policy, left_out
 from cloak.methods import find_mode
-from cloak.photo import Photo, photo_of, read_photo, save_bytes, to_image
-from cloak.pipeline import Prepared, compose, encode_within_budget, perturb, prepare
+from cloak.names import shown
+from cloak.patches import Residual
+from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, decode, read_photo, save_bytes, suffix_for, to_image
+from cloak.pipeline import Prepared, cut, encode_protected, perturb, prepare, to_residuals
 from cloak.recognizers import SURROGATES, Recognizer, load_recognizer
 from cloak.recognizers.source import twins
 from cloak.surrogates import AUTO, load_surrogates
-from cloak.types import CloakResult, Comparison, Expected, Face, PhotoReport, Pixels
+from cloak.types import CloakResult, Expected, Face, PhotoPlan, PhotoReport, Pixels
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,10 @@ class Cloaker:
         mode: "low", "mid" or "high": face DSSIM at most .004, .009 or .017.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
         seed: the same photo, mode, surrogates and seed give the same result on one machine.
+        metadata: what of a photo's metadata goes into its result: "default" (colour profile, date,
+            copyright, camera settings), "keep" (all but hidden pictures and face regions) or
+            "strip" (the colour profile alone).
+        limits: on what a file may ask of this machine.
         surrogates: recognisers that the cloak is made against, and that measure it: names, files,
             specifications or module:factory (see ``cloak.recognizers.source``); "auto" stands for
             all that are on disk.
@@ -62,11 +75,21 @@ class Cloaker:
     """
 
     def __init__(
-        self, mode: str = "mid", *, device: str = "auto", seed: int = 0, surrogates: Sequence[str] = (AUTO,)
+        self,
+        mode: str = "mid",
+        *,
+        device: str = "auto",
+        seed: int = 0,
+        surrogates: Sequence[str] = (AUTO,),
+        metadata: Policy = "default",
+        limits: Limits = LIMITS,
     ) -> None:
         self.method = find_mode(mode)
+        check_policy(metadata)
         self.device = find_device(device)
         self.seed = seed
+        self.metadata = metadata
+        self.limits = limits
         self._recognizers, self.notes = load_surrogates(surrogates, self.device)
         self._detector = FaceDetector(self.device)
         self._judges = judges_of(self._recognizers, self.device)
@@ -85,11 +108,13 @@ class Cloaker:
             NoFaceError: no face was found.
         """
         start = time.perf_counter()
-        photo = replace(_open(image), format="PNG")  # nothing is lost in memory
-        prepared = prepare(photo, "the photo", self._detector, self.method, self.seed)
-        deltas = perturb(prepared.patches, self._recognizers, self.method, self.device)
-        pixels = compose(prepared, deltas, self.method).pixels()
-        report = self._report(prepared, pixels)
+        photo = replace(open_photo(image, self.limits), encodings=IN_MEMORY, deep=None)
+
+        def compose(prepared: Prepared) -> tuple[Pixels, Pixels]:
+            pixels = Composition(photo, prepared.faces, self._residuals(prepared), self.method).fitted().pixels()
+            return pixels, pixels
+
+        pixels, report = self._protect(photo, "the photo", compose)
         seconds = time.perf_counter() - start
         source = Path(image) if isinstance(image, (str, Path)) else None
         result = to_image(replace(photo, pixels=pixels))
@@ -107,7 +132,7 @@ class Cloaker:
         """Protect files and folders, one report a photo, in order, as each is done.
 
         Originals are never touched. A photo that fails is reported with the reason, and the
-        others go on.
+        others go on; one that was cloaked before is skipped.
 
         Args:
             paths: files and folders.
@@ -120,59 +145,130 @@ class Cloaker:
         Raises:
             UsageError: ``out`` is a file.
         """
-        jobs = plan_jobs([Path(path) for path in paths], Path(out) if out is not None else None, recursive=recursive)
-        sources = {job.source.resolve() for job in jobs}
-        for index, job in enumerate(jobs):
+        layout = _layout(paths, out, recursive)
+        for index, job in enumerate(layout.jobs):
 
             def tell(step: str, done: float, index: int = index, job: Job = job) -> None:
-                on_progress(Progress(index, len(jobs), job.source, step, done))
+                on_progress(Progress(index, len(layout.jobs), job.source, step, done))
 
             start = time.perf_counter()
             try:
-                report = self._protect_file(job, sources, overwrite, tell)
+                report = self._protect_file(job, layout, overwrite, tell)
+            except AlreadyCloakedError as error:
+                report = PhotoReport(skipped=str(error))
             except CloakError as error:
                 report = PhotoReport(error=str(error))
             except (OSError, RuntimeError, MemoryError) as error:
-                report = PhotoReport(error=f"{job.source}: {type(error).__name__}: {error}")
+                report = PhotoReport(error=f"{shown(job.source)}: {type(error).__name__}: {in_a_line(error)}")
             tell("done", 1.0)
             seconds = time.perf_counter() - start
             yield replace(report, source=job.source, mode=self.method.name, seconds=seconds)
 
-    def _protect_file(
-        self, job: Job, sources: set[Path], overwrite: bool, tell: Callable[[str, float], None]
-    ) -> PhotoReport:
+    def plan_files(
+        self,
+        paths: Iterable[Path | str],
+        out: Path | str | None = None,
+        *,
+        recursive: bool = False,
+        overwrite: bool = False,
+    ) -> Iterator[PhotoPlan]:
+        """What ``protect_files`` would do: photos are read and their faces found, nothing is written."""
+        layout = _layout(paths, out, recursive)
+        for job in layout.jobs:
+            try:
+                photo, target = self._open_job(job, layout, overwrite)
+                prepared = prepare(photo, shown(job.source), self._detector, self.method, self.seed)
+            except AlreadyCloakedError as error:
+                yield PhotoPlan(job.source, skipped=str(error))
+            except CloakError as error:
+                yield PhotoPlan(job.source, error=str(error))
+            else:
+                found, small = prepared.faces, prepared.small
+                yield PhotoPlan(job.source, target, found, small, removed=photo.removed, notes=photo.notes)
+
+    def _open_job(self, job: Job, layout: Layout, overwrite: bool) -> tuple[Photo, Path]:
+        """A job's photo, with the metadata that its result has, and where that goes."""
         if job.error:
             raise UsageError(job.error)
-        if job.target.resolve() in sources:
-            raise UsageError(
-                f"{job.target}: is itself a photo to protect and would be overwritten; pass another folder with -o"
+        layout.check(job.target, job.root)
+        if not overwrite and os.path.lexists(job.target):
+            raise UsageError(f"{shown(job.target)}: exists already; pass --overwrite to replace it")
+        photo = read_photo(job.source, self.limits, self.metadata)
+        if photo.earlier:
+            raise AlreadyCloakedError(
+                f"{shown(job.source)}: was cloaked before ({photo.earlier}); to do it anew, cloak its original"
             )
-        if job.target.exists() and not overwrite:
-            raise UsageError(f"{job.target}: exists already; pass --overwrite to replace it")
+        format_name = photo.encoding.format
+        suffix = suffix_for(photo.encoding, job.target.suffix)
+        target = layout.place(job, suffix, overwrite=overwrite)
+        renamed = f"named {shown(target.name)}, since it is a {format_name}" if suffix != job.target.suffix else ""
+        metadata, _ = apply_policy(photo.metadata, self.metadata, f"cloak {__version__} {self.method.name}")
+        photo = replace(
+            photo,
+            metadata=metadata,
+            removed=(*photo.removed, *left_out(metadata, format_name)),
+            notes=(*photo.notes, *([renamed] if renamed else [])),
+        )
+        return photo, target
+
+    def _protect_file(
+        self, job: Job, layout: Layout, overwrite: bool, tell: Callable[[str, float], None]
+    ) -> PhotoReport:
         tell("finding faces", 0.0)
-        photo = read_photo(job.source)
-        prepared = prepare(photo, str(job.source), self._detector, self.method, self.seed)
+        photo, target = self._open_job(job, layout, overwrite)
 
         def cloaking(share: float) -> None:
             tell("cloaking", 0.05 + 0.85 * share)
 
-        deltas = perturb(prepared.patches, self._recognizers, self.method, self.device, cloaking)
-        tell("saving", 0.9)
-        data = encode_within_budget(compose(prepared, deltas, self.method), str(job.target))
-        save_bytes(data, job.target, overwrite=overwrite)
-        return replace(self._report(prepared, read_photo(job.target).pixels), output=job.target)
+        def make(prepared: Prepared) -> tuple[bytes, Pixels]:
+            residuals = self._residuals(prepared, cloaking)
+            tell("saving", 0.9)
+            data = encode_protected(prepared, residuals, self._recognizers, self.method, shown(target))
+            return data, decode(data, shown(target)).pixels
+
+        data, report = self._protect(photo, shown(job.source), make)
+        layout.check(target, job.root)  # again: folders change
+        save_bytes(data, target, overwrite=overwrite)
+        return replace(report, output=target, removed=photo.removed, notes=photo.notes)
+
+    def _protect(
+        self, photo: Photo, name: str, make: Callable[[Prepared], tuple[Result, Pixels]]
+    ) -> tuple[Result, PhotoReport]:
+        """The result and its report; made once more where the result shows faces that were missed.
+
+        Args:
+            photo: to protect.
+            name: for messages.
+            make: from a photo with its faces, its result and the pixels that this shows.
+        """
+        prepared = prepare(photo, name, self._detector, self.method, self.seed)
+        result, saved = make(prepared)
+        missed = missed_faces(saved, prepared.found, self._detector)
+        if missed:
+            prepared = cut(photo, name, order_faces((*prepared.found, *missed)), self.method, self.seed)
+            result, saved = make(prepared)
+            missed = missed_faces(saved, prepared.found, self._detector)
+        return result, replace(self._report(prepared, saved), missed=missed)
+
+    def _residuals(self, prepared: Prepared, on_share: Callable[[float], None] = lambda share: None) -> list[Residual]:
+        """What the cloaks of a photo's faces add to it, before they are fitted to their budgets."""
+        return to_residuals(prepared, perturb(prepared.patches, self._recognizers, self.method, self.device, on_share))
 
     def _report(self, prepared: Prepared, saved: Pixels) -> PhotoReport:
         original = prepared.photo.pixels
         measured = (report_face(original, saved, face, self._judges, self._detector) for face in prepared.faces)
         faces = tuple(replace(report, expected=self._expect(report.face)) for report in measured)
-        missed = missed_faces(saved, prepared.found, self._detector)
-        return PhotoReport(mode=self.method.name, faces=faces, small=prepared.small, missed=missed)
+        return PhotoReport(mode=self.method.name, faces=faces, small=prepared.small)
 
     def _expect(self, face: Face) -> Expected | None:
         """What the benchmark says of such a face; it was made with all the surrogates that ship."""
         names = {recognizer.spec.name for recognizer in self._recognizers}
         return expect(self.method.name, face.width) if names >= set(SURROGATES) else None
+
+
+def _layout(paths: Iterable[Path | str], out: Path | str | None, recursive: bool) -> Layout:
+    where = Path(out) if out is not None else None
+    return Layout.of(plan_jobs([Path(path) for path in paths], where, recursive=recursive))
 
 
 def judges_of(surrogates: Sequence[Recognizer], device: torch.device) -> tuple[Recognizer, ...]:
@@ -183,70 +279,3 @@ def judges_of(surrogates: Sequence[Recognizer], device: torch.device) -> tuple[R
     if any(judge.spec.threshold is not None for judge in judges):
         return judges
     return (*judges, load_recognizer("dlib", device))
-
-
-def find_device(name: str) -> torch.device:
-    """ "auto", "cpu" or "cuda" -> the device.
-
-    Raises:
-        UsageError: another name, or CUDA where there is none.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"expected a device, one of auto, cpu, cuda; got {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("expected a CUDA device, got none that PyTorch can use; pass --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def detect_faces(image: Path | str | Image.Image | Pixels, *, device: str = "auto") -> tuple[Face, ...]:
-    """The faces of one photo, the largest first; empty when there is none.
-
-    Args:
-        image: a file, a Pillow image, or (h, w, 3) uint8 RGB.
-        device: "auto", "cpu" or "cuda".
-
-    Raises:
-        PhotoError: not a photo that can be read.
-    """
-    return FaceDetector(find_device(device)).detect(_open(image).pixels)
-
-
-def compare(
-    first: Path | str | Image.Image | Pixels,
-    second: Path | str | Image.Image | Pixels,
-    *,
-    device: str = "auto",
-    recognizers: Sequence[str] = (AUTO,),
-) -> Comparison:
-    """Compare the faces of two photos.
-
-    Args:
-        first: a photo.
-        second: another, or the same one cloaked.
-        device: "auto", "cpu" or "cuda".
-        recognizers: see ``Cloaker``; gradients are not needed here.
-
-    Raises:
-        PhotoError: not a photo that can be read.
-        NoFaceError: no face was found in one of them.
-        UsageError: a recogniser is unknown or cannot be loaded.
-        WeightsError: weights are absent or damaged.
-    """
-    where = find_device(device)
-    photos = (_open(first), _open(second))
-    loaded, _ = load_surrogates(recognizers, where, gradients=False)
-    comparison = compare_photos(photos[0].pixels, photos[1].pixels, loaded, FaceDetector(where))
-    for name, count in ((first, len(comparison.faces)), (second, comparison.faces_in_second)):
-        if not count:
-            raise NoFaceError(f"{name if isinstance(name, (str, Path)) else 'the photo'}: no face was found in it")
-    return comparison
-
-
-def _open(image: Path | str | Image.Image | Pixels) -> Photo:
-    if isinstance(image, (str, Path)):
-        return read_photo(Path(image))
-    if isinstance(image, Image.Image):
-        return photo_of(image)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise UsageError(f"expected pixels of shape (h, w, 3) and type uint8, got {image.shape} and {image.dtype}")
-    return Photo(pixels=image)

@@ -1,5 +1,6 @@
 """Reports -> a table, and a picture of faces before, after and their difference."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 from rich.table import Table
+from rich.text import Text
 
 from cloak.errors import CloakError
 from cloak.models import ABSENT, DAMAGED, Model
-from cloak.photo import Photo, encode, read_photo, save_bytes
-from cloak.types import Comparison, Face, PhotoReport, Pixels
+from cloak.names import shown
+from cloak.photo import FINE_JPEG, IN_MEMORY, Photo, encode, read_photo, save_bytes
+from cloak.types import Comparison, Face, PhotoPlan, PhotoReport, Pixels
 
 if TYPE_CHECKING:
     from cloak.bench.check import Check
@@ -35,22 +38,48 @@ def summary_table(reports: Sequence[PhotoReport]) -> Table:
     for report in reports:
         matches = [match for face in report.faces for match in face.matches.values()]
         table.add_row(
-            str(report.source),
-            _count(report),
+            Text(shown(report.source or "")),
+            _count(len(report.faces), report.small, len(report.missed)),
             f"{max(match.before for match in matches):.2f}" if matches else "-",
             f"{max(match.after for match in matches):.2f}" if matches else "-",
             f"{max(face.visibility.dssim for face in report.faces):.4f}" if report.faces else "-",
             f"{report.seconds:.1f}",
-            "protected" if report.protected else "NOT PROTECTED",
+            "protected" if report.protected else "cloaked before" if report.skipped else "NOT PROTECTED",
             _expected(report),
         )
     return table
 
 
-def _count(report: PhotoReport) -> str:
+def plan_table(plans: Sequence[PhotoPlan]) -> Table:
+    """One line a photo: what would be done with it."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("photo", "faces", "would become", "removed", "notes"):
+        table.add_column(heading, justify="right" if heading == "faces" else "left", overflow="fold")
+    for plan in plans:
+        table.add_row(
+            Text(shown(plan.source)),
+            _count(len(plan.faces), plan.small),
+            Text(shown(plan.target) if plan.target else "cloaked before" if plan.skipped else "nothing"),
+            ", ".join(plan.removed) or "-",
+            Text("; ".join(plan.notes) or "-"),
+        )
+    return table
+
+
+def words_on_files(reports: Sequence[PhotoReport]) -> list[str]:
+    """What was removed from the photos, how often; and the notes on each."""
+    removed = Counter(word for report in reports for word in report.removed)
+    lines = [f"{shown(report.source or '')}: {note}" for report in reports for note in report.notes]
+    if removed:
+        counts = (f"{word} ({count} {'photo' if count == 1 else 'photos'})" for word, count in removed.items())
+        lines.append(f"removed from the files: {', '.join(counts)}")
+    return lines
+
+
+def _count(faces: int, small: int, missed: int = 0) -> str:
     """How many faces were cloaked, left alone, missed."""
-    others = ((report.small, "too small"), (len(report.missed), "MISSED"))
-    return ", ".join([str(len(report.faces)), *(f"{count} {what}" for count, what in others if count)])
+    others = ((small, "too small"), (missed, "MISSED"))
+    return ", ".join([str(faces), *(f"{count} {what}" for count, what in others if count)])
 
 
 def _expected(report: PhotoReport) -> str:
@@ -72,10 +101,12 @@ def faces_table(surveys: Sequence["Survey"]) -> Table:
         table.add_column(heading, justify="left" if heading in ("photo", "look", "") else "right", overflow="fold")
     for survey in surveys:
         if not survey.faces:
-            table.add_row(str(survey.source), "-", "-", "-", "-", "-", "not read" if survey.error else "no face")
+            table.add_row(
+                Text(shown(survey.source)), "-", "-", "-", "-", "-", "not read" if survey.error else "no face"
+            )
         for number, face in enumerate(survey.faces, start=1):
             table.add_row(
-                str(survey.source),
+                Text(shown(survey.source)),
                 str(number),
                 ", ".join(f"{value:.0f}" for value in face.box),
                 f"{face.width:.0f}",
@@ -196,8 +227,8 @@ def write_picture(reports: Sequence[PhotoReport], path: Path) -> None:
     for row in rows:
         picture.paste(row, (0, top))
         top += row.height
-    file_format = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
-    save_bytes(encode(Photo(np.asarray(picture), format=file_format)), path, overwrite=True)
+    encodings = FINE_JPEG if path.suffix.lower() in (".jpg", ".jpeg") else IN_MEMORY
+    save_bytes(encode(Photo(np.asarray(picture), encodings=encodings)), path, overwrite=True)
 
 
 def _row(report: PhotoReport) -> Image.Image:

@@ -1,15 +1,15 @@
 """Photos -> the faces that are found in them, as ``cloak detect`` shows them; nothing is changed."""
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cloak.detect import MIN_FACE, FaceDetector
-from cloak.errors import CloakError
+from cloak.errors import CloakError, in_a_line
 from cloak.files import plan_jobs
+from cloak.names import shown
 from cloak.photo import read_photo
-from cloak.types import Face
+from cloak.types import Face, to_json
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Survey:
         if self.error or any(not left_alone(face) for face in self.faces):
             return self.error
         found = f"only faces narrower than {MIN_FACE} px were" if self.faces else "no face was"
-        return f"{self.source}: {found} found in it"
+        return f"{shown(self.source)}: {found} found in it"
 
     def to_json(self) -> str:
         """One line of JSON."""
         faces = [asdict(face) | {"left_alone": left_alone(face)} for face in self.faces]
         record = {"source": str(self.source), "size": self.size, "faces": faces, "reason": self.reason}
-        return json.dumps(record, ensure_ascii=False)
+        return to_json(record)
 
 
 def left_alone(face: Face) -> bool:
@@ -66,6 +66,6 @@ def survey_files(paths: Iterable[Path], detector: FaceDetector, *, recursive: bo
         except CloakError as error:
             yield Survey(job.source, error=str(error))
         except (OSError, RuntimeError, MemoryError) as error:
-            yield Survey(job.source, error=f"{job.source}: {type(error).__name__}: {error}")
+            yield Survey(job.source, error=f"{shown(job.source)}: {type(error).__name__}: {in_a_line(error)}")
         else:
             yield Survey(job.source, (pixels.shape[1], pixels.shape[0]), faces)

@@ -129,9 +129,12 @@ class PhotoReport:
         mode: low, mid or high.
         faces: the largest first.
         small: how many faces were found and left alone, since they are narrower than 40 px.
-        missed: faces that only another way of looking finds, in the saved photo: they are as they were.
+        missed: faces that another way of looking still finds in the result: they are as they were.
         seconds: from reading to saving, its share of a batch's time.
         error: one sentence; empty when the photo was protected.
+        skipped: why nothing had to be done, in one sentence; else empty.
+        removed: what of the original's metadata is not in the file, in a few words each.
+        notes: what else a user should know, such as another format, a sentence each.
     """
 
     source: Path | None = None
@@ -142,6 +145,9 @@ class PhotoReport:
     missed: tuple[Face, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    skipped: str = ""
+    removed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def protected(self) -> bool:
@@ -149,10 +155,15 @@ class PhotoReport:
         return not self.error and bool(self.faces) and seen
 
     @property
+    def failed(self) -> bool:
+        """Whether the photo should have been protected and is not."""
+        return not (self.protected or self.skipped)
+
+    @property
     def reason(self) -> str:
         """Why the photo is not protected, in one sentence; empty when it is."""
-        if self.protected or self.error:
-            return self.error
+        if self.protected or self.error or self.skipped:
+            return self.error or self.skipped
         still = sum(not face.protected for face in self.faces)
         reasons = [
             f"{still} of {len(self.faces)} faces still match the original; try a stronger --mode" if still else "",
@@ -163,7 +174,36 @@ class PhotoReport:
     def to_json(self) -> str:
         """One line of JSON."""
         record = asdict(self, dict_factory=_plain) | {"protected": self.protected, "reason": self.reason}
-        return json.dumps(record, ensure_ascii=False)
+        return to_json(record)
+
+
+@dataclass(frozen=True)
+class PhotoPlan:
+    """What would become of one photo.
+
+    Attributes:
+        source: the photo.
+        target: where its result would lie; None where there would be none.
+        faces: that would be cloaked, the largest first.
+        small: how many faces would be left alone.
+        error: why the photo could not be protected; else empty.
+        skipped: why nothing would have to be done; else empty.
+        removed: what of its metadata would go.
+        notes: what else a user should know.
+    """
+
+    source: Path
+    target: Path | None = None
+    faces: tuple[Face, ...] = ()
+    small: int = 0
+    error: str = ""
+    skipped: str = ""
+    removed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return to_json(asdict(self, dict_factory=_plain))
 
 
 @dataclass(frozen=True)
@@ -211,7 +251,12 @@ class Comparison:
 
     def to_json(self) -> str:
         """One line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return to_json(asdict(self))
+
+
+def to_json(record: Any) -> str:
+    """One line; names whose bytes are no UTF-8 as the escapes that Python reads back as the same name."""
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def _missed(faces: Sequence[Face]) -> str:

@@ -1,6 +1,7 @@
 """What several tests share: the samples, small analytic recognisers, synthetic faces."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cloak import Face
+from cloak import Cloaker, Face
+from cloak.metadata import Policy
 from cloak.recognizers import Recognizer, RecognizerSpec
 from cloak.types import Pixels
 
@@ -70,3 +72,10 @@ def made_up_face(left: float, top: float, width: float) -> Face:
     points = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.34, 0.78), (0.66, 0.78))
     landmarks = tuple((left + x * width, top + y * height) for x, y in points)
     return Face((left, top, left + width, top + height), landmarks, 0.99)
+
+
+def quick(mode: str = "mid", *, seed: int = 0, steps: int = 6, metadata: Policy = "default") -> Cloaker:
+    """A real Cloaker whose cloaks are made in a few steps."""
+    cloaker = Cloaker(mode, device="cpu", seed=seed, metadata=metadata)
+    cloaker.method = replace(cloaker.method, steps=steps, turns=1)
+    return cloaker

@@ -19,7 +19,7 @@ SUCCESS, FAILURE, USAGE = 0, 1, 2
 @pytest.fixture(autouse=True)
 def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough steps for the command's own test; protection itself is measured elsewhere."""
-    quick = {name: replace(method, steps=8) for name, method in methods.MODES.items()}
+    quick = {name: replace(method, steps=8, turns=1) for name, method in methods.MODES.items()}
     monkeypatch.setattr(methods, "MODES", MappingProxyType(quick))
 
 
@@ -71,7 +71,7 @@ def make_bad(kind: str, folder: Path) -> Path:
     ("kind", "message"),
     [
         ("missing", "expected a photo or a folder, got a path that does not exist"),
-        ("text", "expected a photo, got a file that is none"),
+        ("text", "got a file that is none, or damaged"),
         ("truncated", "the file is damaged"),
         ("tiny", "no face was found in it"),
         ("faceless", "no face was found in it"),
@@ -136,7 +136,7 @@ def test_wrong_paths_for_results_are_wrong_usage(
 def test_a_face_that_still_matches_is_not_called_protected(
     photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    weak = {name: replace(method, steps=1, dssim=1e-5) for name, method in methods.MODES.items()}
+    weak = {name: replace(method, steps=1, turns=1, dssim=1e-5) for name, method in methods.MODES.items()}
     monkeypatch.setattr(methods, "MODES", MappingProxyType(weak))
     assert main(["protect", str(photo)]) == FAILURE
     output = capsys.readouterr()

@@ -66,7 +66,7 @@ def test_a_photo_that_cannot_be_read_is_said_and_the_others_go_on(
     assert main(["detect", str(bad), str(gone), str(empty), str(photo)]) == FAILURE
     output = capsys.readouterr()
     assert output.err.count("\n") == 3
-    assert f"cloak: {bad}: expected a photo, got a file that is none" in output.err
+    assert f"cloak: {bad}: expected a photo (JPEG" in output.err
     assert f"cloak: {gone}: " in output.err
     assert "expected a folder with photos, got one with none" in output.err
     assert output.out.count("not read") == 3

@@ -110,9 +110,23 @@ def test_object_arrays_low_scores_and_boxes_beyond_the_edge(
 ) -> None:
     stub = StubMtcnn([[-20.0, 10.0, 60.0, 90.0], [10.0, 10.0, 30.0, 30.0]], [0.96, 0.94])
     monkeypatch.setattr(detector, "_mtcnn", stub)
-    (face,) = detector.detect(smooth_noise(80, 100))
+    (face,) = detector.look(smooth_noise(80, 100), [FIRST_LOOK])
     assert face.box == (0.0, 10.0, 60.0, 79.0)
     assert isinstance(face.score, float)
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_the_landmarks_of_a_face_that_the_edge_cuts_off(detector: FaceDetector, side: int) -> None:
+    pixels = read_photo(SAMPLES / "astronaut.png").pixels
+    whole = detector.detect(pixels)[0]
+    left, top, right, bottom = (round(value) for value in whole.box)
+    across, down = (right - left) // 5, (bottom - top) // 5
+    x0, x1 = (left + across if side == 0 else 0), (right - across if side == 1 else pixels.shape[1])
+    y0, y1 = (top + down if side == 2 else 0), (bottom - down if side == 3 else pixels.shape[0])
+    face = detector.detect(np.ascontiguousarray(pixels[y0:y1, x0:x1]))[0]
+    wrong = np.array(face.landmarks) + np.array((x0, y0)) - np.array(whole.landmarks)
+    assert face.look == "padded"
+    assert np.abs(wrong).max() < 0.05 * whole.width
 
 
 def test_the_group_photos_of_the_shared_folder(detector: FaceDetector, shared: Path) -> None:

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from cloak import UsageError
-from cloak.files import Job, plan_jobs
+from cloak.files import Job, Layout, plan_jobs
 
 
 def touch(*paths: Path) -> None:
@@ -58,13 +59,87 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     assert len(plan_jobs([tmp_path], tmp_path / "../elsewhere", recursive=True)) == 1
 
 
-def test_what_cannot_be_worked_on_says_why(tmp_path: Path) -> None:
-    touch(tmp_path / "in/a.jpg")
+def test_folders_that_cannot_be_worked_on_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bare").mkdir()
-    jobs = plan_jobs([tmp_path / "none.jpg", tmp_path / "bare", tmp_path / "in"], tmp_path / "in")
-    assert "does not exist" in jobs[0].error
-    assert "expected a folder with photos, got one with none" in jobs[1].error
-    assert "would be overwritten by its result" in jobs[2].error
+    (job,) = plan_jobs([tmp_path / "bare"])
+    assert "expected a folder with photos, got one with none; pass --recursive to look deeper" in job.error
+    (job,) = plan_jobs([tmp_path / "bare"], recursive=True)
+    assert job.error.endswith("got one with none")
+
+    touch(tmp_path / "in/a.jpg", tmp_path / "in/closed/b.jpg")
+    scan = os.scandir
+
+    def closed(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", closed)
+    jobs = plan_jobs([tmp_path / "in"], recursive=True)
+    assert [job.error for job in jobs] == ["", f"{tmp_path}/in/closed: cannot be read: Permission denied"]
+
+
+def test_a_result_never_takes_the_originals_place(tmp_path: Path) -> None:
+    touch(tmp_path / "in/a.jpg")
+    (tmp_path / "other").symlink_to(tmp_path / "in")
+    for out in (tmp_path / "in", tmp_path / "other", tmp_path / "in" / ".." / "in"):
+        (job,) = plan_jobs([tmp_path / "in"], out)
+        assert job.target == out / "a_cloaked.jpg"
+    touch(tmp_path / "in/a_cloaked.jpg")
+    assert len(plan_jobs([tmp_path / "in"], tmp_path / "in")) == 1
+
+
+def test_loops_of_links_and_names_of_any_bytes(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    touch(folder / "a.jpg")
+    (folder / "again").symlink_to(folder)
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    strange = Path(os.fsdecode(os.fsencode(folder) + b"/\xff\n.jpg"))
+    touch(strange)
+    sources = [job.source for job in plan_jobs([folder], tmp_path / "out", recursive=True)]
+    assert sorted(sources) == sorted([folder / "a.jpg", folder / "loop.jpg", strange])
+
+
+def layout(paths: list[Path], out: Path | None = None) -> Layout:
+    return Layout.of(plan_jobs(paths, out))
+
+
+def test_the_suffix_of_another_format_and_names_that_then_collide(tmp_path: Path) -> None:
+    touch(tmp_path / "a.gif", tmp_path / "a.png", tmp_path / "b")
+    made = layout([tmp_path / "a.gif", tmp_path / "a.png", tmp_path / "b"], tmp_path / "out")
+    places = [made.place(job, suffix).name for job, suffix in zip(made.jobs, (".png", ".png", ".jpg"), strict=True)]
+    assert places == ["a_2.png", "a.png", "b.jpg"]
+
+
+def test_no_result_over_an_original_under_any_name(tmp_path: Path) -> None:
+    touch(tmp_path / "in/a.jpg", tmp_path / "in/b.jpg")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.jpg").symlink_to(tmp_path / "in/b.jpg")
+    (tmp_path / "out/b.jpg").hardlink_to(tmp_path / "in/a.jpg")
+    made = layout([tmp_path / "in"], tmp_path / "out")
+    for job in made.jobs:
+        with pytest.raises(UsageError, match="is itself a photo to protect and would be overwritten"):
+            made.place(job, ".jpg", overwrite=True)
+
+
+def test_no_result_outside_of_its_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "in/deep/a.jpg")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/deep").symlink_to(tmp_path / "elsewhere")
+    jobs = plan_jobs([tmp_path / "in"], tmp_path / "out", recursive=True)
+    with pytest.raises(UsageError, match=r"deep/a.jpg: a link leads out of .*out, where results go; remove the link"):
+        Layout.of(jobs).place(jobs[0], ".jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "out")  # the user's own choice
+    (job,) = plan_jobs([tmp_path / "in/deep"], tmp_path / "link")
+    assert Layout.of([job]).place(job, ".jpg") == tmp_path / "link/a.jpg"
+
+
+def test_paths_with_dots_stay_within_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "a.jpg", tmp_path / "deep/b.jpg")
+    monkeypatch.chdir(tmp_path / "deep")
+    jobs = plan_jobs([Path("../a.jpg"), Path(".."), tmp_path / "a.jpg"], Path("out"))
+    assert [str(job.target) for job in jobs] == ["out/a.jpg"]
 
 
 def test_out_must_not_be_a_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from cloak.bench.protocol import read_protocol, select_methods
 from cloak.bench.report import write_report
 from cloak.bench.run import run_protocol
 from cloak.errors import UsageError
-from cloak.protect import find_device
+from cloak.examine import find_device
 from cloak.recognizers.source import MODEL_SUFFIXES
 
 

@@ -10,7 +10,7 @@ from cloak.bench.lookup import Results
 from cloak.bench.page import html
 from cloak.bench.plots import figures
 from cloak.bench.tables import markdown
-from cloak.photo import Photo, encode, save_bytes
+from cloak.photo import FINE_JPEG, Photo, encode, save_bytes
 from cloak.types import Pixels
 
 
@@ -33,7 +33,7 @@ def write_report(results: Results, folder: Path, contact: Pixels | None = None) 
     # first, since it is what took the time
     save_bytes((json.dumps(kept, allow_nan=False, separators=(",", ":")) + "\n").encode(), record, overwrite=True)
     drawn = {name: png(figure) for name, figure in figures(kept).items()}
-    sheet = encode(Photo(contact, format="JPEG")) if contact is not None else None
+    sheet = encode(Photo(contact, encodings=FINE_JPEG)) if contact is not None else None
     pages = {"results.md": markdown(kept), "index.html": html(kept, drawn, sheet)}
     for name, text in pages.items():
         save_bytes(text.encode(), folder / name, overwrite=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloak import UsageError
 from cloak.cli.common import DONE, NOT_DONE, add_device, table_console
+from cloak.names import shown
 
 if TYPE_CHECKING:
     from cloak.cli.common import Subparsers
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     if options.draw:
         _check_drawing(options)
     from cloak.detect import FaceDetector
-    from cloak.protect import find_device
+    from cloak.examine import find_device
     from cloak.survey import survey_files
 
     surveys = []
@@ -61,9 +62,9 @@ def _check_drawing(options: argparse.Namespace) -> None:
     if len(jobs) != 1:
         raise UsageError(f"--draw takes one photo, got {len(jobs)}; draw them one by one")
     if options.draw.resolve() == jobs[0].source.resolve():
-        raise UsageError(f"{options.draw}: is the photo itself; pass another file to --draw")
+        raise UsageError(f"{shown(options.draw)}: is the photo itself; pass another file to --draw")
     if options.draw.exists() and not options.overwrite:
-        raise UsageError(f"{options.draw}: exists already; pass --overwrite to replace it")
+        raise UsageError(f"{shown(options.draw)}: exists already; pass --overwrite to replace it")
 
 
 def _draw(survey: "Survey", options: argparse.Namespace) -> None:
@@ -72,4 +73,4 @@ def _draw(survey: "Survey", options: argparse.Namespace) -> None:
 
     write_drawing(read_photo(survey.source).pixels, survey.faces, options.draw, overwrite=options.overwrite)
     if not options.json:
-        print(f"picture: {options.draw}")
+        print(f"picture: {shown(options.draw)}")

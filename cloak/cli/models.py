@@ -150,7 +150,7 @@ def check_model(options: argparse.Namespace) -> int:
             raise UsageError(f"expected at least 2 {name}, got {getattr(options, name)}")
     from cloak.bench.check import check_recognizer
     from cloak.bench.datasets import read_dataset
-    from cloak.protect import find_device
+    from cloak.examine import find_device
     from cloak.recognizers import find_source
     from cloak.report import check_table, check_verdict
 

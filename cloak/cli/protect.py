@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cloak import PhotoReport, UsageError
 from cloak.cli.common import DETAILS, DONE, NOT_DONE, RECOGNISERS, add_device, add_quiet, table_console
+from cloak.names import shown
 
 if TYPE_CHECKING:
+    from cloak import Cloaker
     from cloak.cli.common import Subparsers
     from cloak.protect import Progress as Standing
 
@@ -41,6 +44,35 @@ def add_parser(commands: "Subparsers") -> None:
         metavar="NAME",
         help=f"recognisers that the cloak is made against, each {RECOGNISERS} (default: auto, all that are on disk)",
     )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, with the faces found, and write nothing"
+    )
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--keep-metadata",
+        dest="metadata",
+        action="store_const",
+        const="keep",
+        default="default",
+        help="keep all metadata but thumbnails, previews and face regions (default: date, copyright, camera settings)",
+    )
+    kept.add_argument(
+        "--strip-metadata",
+        dest="metadata",
+        action="store_const",
+        const="strip",
+        help="drop all metadata but the colour profile; then the photo is not known as cloaked later",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=_positive,
+        default=200.0,
+        metavar="N",
+        help="refuse larger pictures (default: 200); a photo in work takes about 30 MB of memory a megapixel",
+    )
+    parser.add_argument(
+        "--max-megabytes", type=_positive, default=500.0, metavar="N", help="refuse larger files (default: 500)"
+    )
     add_device(parser)
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="same photo, mode and seed: same result (default: 0)"
@@ -60,22 +92,18 @@ def run(options: argparse.Namespace) -> int:
     if not -(2**63) <= options.seed < 2**63:
         raise UsageError(f"expected a seed of 64 bits, got {options.seed}")
     for path in (options.report, options.picture):
-        if path is not None and not path.absolute().parent.is_dir() and path.parent != options.out:
-            raise UsageError(f"{path}: expected a file in a folder that exists, got none at {path.parent}")
+        if path is not None:
+            _check_output(path, options)
+    if options.dry_run:
+        return _show_plan(options)
     reports, notes = _protect_with_progress(options)
-    failed = [report for report in reports if not report.protected]
     if not options.quiet:
-        from cloak.expected import MEANING
-        from cloak.report import summary_table
-
-        print("\n".join(notes))
-        table_console().print(summary_table(reports))
-        if any(face.expected for report in reports for face in report.faces):
-            print(MEANING)
+        _print_summary(reports, notes)
+    failed = [report for report in reports if report.failed]
     for report in failed:
         print(f"cloak: {report.reason}", file=sys.stderr)
     if options.report:
-        _write_report(reports, options.report)
+        _write_lines([report.to_json() for report in reports], options.report)
     if options.picture:
         from cloak.report import write_picture
 
@@ -83,6 +111,69 @@ def run(options: argparse.Namespace) -> int:
         if not options.quiet:
             print(f"picture: {options.picture}")
     return NOT_DONE if failed else DONE
+
+
+def _check_output(path: Path, options: argparse.Namespace) -> None:
+    """Refuse a report or picture that has no folder, or that would overwrite a photo."""
+    if not path.absolute().parent.is_dir() and path.parent != options.out:
+        raise UsageError(f"{path}: expected a file in a folder that exists, got none at {path.parent}")
+    if path.exists():
+        from cloak.files import plan_jobs, same_file
+
+        if any(same_file(path, job.source) for job in plan_jobs(options.paths, recursive=options.recursive)):
+            raise UsageError(f"{path}: is a photo to protect and would be overwritten; give another name")
+
+
+def _show_plan(options: argparse.Namespace) -> int:
+    """Say what would be done; the exit code that doing it could at best have."""
+    plans = list(
+        _cloaker(options).plan_files(
+            options.paths, options.out, recursive=options.recursive, overwrite=options.overwrite
+        )
+    )
+    failed = [plan for plan in plans if plan.error]
+    if not options.quiet:
+        from cloak.report import plan_table
+
+        table_console().print(plan_table(plans))
+        print("Nothing was written.")
+    for plan in failed:
+        print(f"cloak: {plan.error}", file=sys.stderr)
+    if options.report:
+        _write_lines([plan.to_json() for plan in plans], options.report)
+    return NOT_DONE if failed else DONE
+
+
+def _print_summary(reports: Sequence[PhotoReport], notes: Sequence[str]) -> None:
+    from cloak.expected import MEANING
+    from cloak.report import summary_table, words_on_files
+
+    print("\n".join(notes))
+    table_console().print(summary_table(reports))
+    for line in words_on_files(reports):
+        print(line)
+    if any(face.expected for report in reports for face in report.faces):
+        print(MEANING)
+
+
+def _cloaker(options: argparse.Namespace) -> "Cloaker":
+    from cloak import Cloaker, Limits
+
+    return Cloaker(
+        options.mode,
+        device=options.device,
+        seed=options.seed,
+        surrogates=options.surrogates,
+        metadata=options.metadata,
+        limits=Limits(pixels=round(1e6 * options.max_megapixels), bytes=round(1e6 * options.max_megabytes)),
+    )
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
+    return value
 
 
 def _protect_with_progress(options: argparse.Namespace) -> tuple[list[PhotoReport], tuple[str, ...]]:
@@ -97,9 +188,7 @@ def _protect_with_progress(options: argparse.Namespace) -> tuple[list[PhotoRepor
     reports = []
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("loading the recogniser", total=None, photo="")
-        from cloak import Cloaker  # imports PyTorch: 2 s, during which the bar moves
-
-        cloaker = Cloaker(options.mode, device=options.device, seed=options.seed, surrogates=options.surrogates)
+        cloaker = _cloaker(options)  # imports PyTorch: 2 s, during which the bar moves
 
         def show(standing: "Standing") -> None:
             bar.update(
@@ -107,7 +196,7 @@ def _protect_with_progress(options: argparse.Namespace) -> tuple[list[PhotoRepor
                 total=standing.photos,
                 completed=standing.photo + standing.done,
                 photo=f"photo {standing.photo + 1} of {standing.photos}",
-                description=f"{standing.step}: {standing.source.name}",
+                description=f"{standing.step}: {escape(shown(standing.source.name))}",
             )
 
         for report in cloaker.protect_files(
@@ -121,7 +210,7 @@ def _protect_with_progress(options: argparse.Namespace) -> tuple[list[PhotoRepor
     return reports, cloaker.notes
 
 
-def _write_report(reports: Sequence[PhotoReport], path: Path) -> None:
+def _write_lines(lines: Sequence[str], path: Path) -> None:
     from cloak.photo import save_bytes
 
-    save_bytes("".join(report.to_json() + "\n" for report in reports).encode(), path, overwrite=True)
+    save_bytes("".join(f"{line}\n" for line in lines).encode(), path, overwrite=True)

@@ -3,7 +3,7 @@
 ``read_metadata`` -> ``apply_policy`` -> ``save_options`` (and ``left_out``) -> Pillow -> ``finish``.
 """
 
-from cloak.metadata.fields import POLICIES, Metadata, Policy
+from cloak.metadata.fields import POLICIES, Metadata, Policy, check_policy
 from cloak.metadata.policy import apply_policy, note_of
 from cloak.metadata.read import read_metadata
 from cloak.metadata.write import finish, left_out, save_options
@@ -13,6 +13,7 @@ __all__ = [
     "Metadata",
     "Policy",
     "apply_policy",
+    "check_policy",
     "finish",
     "left_out",
     "note_of",

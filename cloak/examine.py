@@ -1,0 +1,88 @@
+"""What is asked of photos without changing them: which faces, how similar."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from cloak.detect import FaceDetector
+from cloak.errors import NoFaceError, UsageError
+from cloak.measure import compare_photos
+from cloak.photo import LIMITS, Limits, Photo, photo_of, read_photo
+from cloak.surrogates import AUTO, load_surrogates
+from cloak.types import Comparison, Face, Pixels
+
+
+def find_device(name: str) -> torch.device:
+    """ "auto", "cpu" or "cuda" -> the device.
+
+    Raises:
+        UsageError: another name, or CUDA where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"expected a device, one of auto, cpu, cuda; got {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("expected a CUDA device, got none that PyTorch can use; pass --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def detect_faces(image: Path | str | Image.Image | Pixels, *, device: str = "auto") -> tuple[Face, ...]:
+    """The faces of one photo, the largest first; empty when there is none.
+
+    Args:
+        image: a file, a Pillow image, or (h, w, 3) uint8 RGB.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        PhotoError: not a photo that can be read.
+    """
+    return FaceDetector(find_device(device)).detect(open_photo(image).pixels)
+
+
+def compare(
+    first: Path | str | Image.Image | Pixels,
+    second: Path | str | Image.Image | Pixels,
+    *,
+    device: str = "auto",
+    recognizers: Sequence[str] = (AUTO,),
+) -> Comparison:
+    """Compare the faces of two photos.
+
+    Args:
+        first: a photo.
+        second: another, or the same one cloaked.
+        device: "auto", "cpu" or "cuda".
+        recognizers: see ``Cloaker``; gradients are not needed here.
+
+    Raises:
+        PhotoError: not a photo that can be read.
+        NoFaceError: no face was found in one of them.
+        UsageError: a recogniser is unknown or cannot be loaded.
+        WeightsError: weights are absent or damaged.
+    """
+    where = find_device(device)
+    photos = (open_photo(first), open_photo(second))
+    loaded, _ = load_surrogates(recognizers, where, gradients=False)
+    comparison = compare_photos(photos[0].pixels, photos[1].pixels, loaded, FaceDetector(where))
+    for name, count in ((first, len(comparison.faces)), (second, comparison.faces_in_second)):
+        if not count:
+            raise NoFaceError(f"{name if isinstance(name, (str, Path)) else 'the photo'}: no face was found in it")
+    return comparison
+
+
+def open_photo(image: Path | str | Image.Image | Pixels, limits: Limits = LIMITS) -> Photo:
+    """A photo from a file, a Pillow image or pixels.
+
+    Raises:
+        PhotoError: not a photo that can be read.
+        UsageError: an array of another shape or type.
+    """
+    if isinstance(image, (str, Path)):
+        return read_photo(Path(image), limits)
+    if isinstance(image, Image.Image):
+        return photo_of(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise UsageError(f"expected pixels of shape (h, w, 3) and type uint8, got {image.shape} and {image.dtype}")
+    return Photo(pixels=image)

@@ -1,0 +1,26 @@
+"""Photos: file -> pixels (``reading``), pixels -> file (``writing``, ``saving``)."""
+
+from cloak.photo.formats import FINE_JPEG, IN_MEMORY, SUFFIXES, Encoding, suffix_for
+from cloak.photo.photo import Photo, to_image
+from cloak.photo.reading import LIMITS, Limits, decode, photo_of, read_bytes, read_photo
+from cloak.photo.saving import save_bytes
+from cloak.photo.writing import encode, recode
+
+__all__ = [
+    "FINE_JPEG",
+    "IN_MEMORY",
+    "LIMITS",
+    "SUFFIXES",
+    "Encoding",
+    "Limits",
+    "Photo",
+    "decode",
+    "encode",
+    "photo_of",
+    "read_bytes",
+    "read_photo",
+    "recode",
+    "save_bytes",
+    "suffix_for",
+    "to_image",
+]

@@ -1,0 +1,52 @@
+"""Bytes -> a file that is whole or not there."""
+
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from cloak.errors import SaveError
+from cloak.names import shown
+
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What file systems without hard links, such as exFAT, answer."""
+
+
+def save_bytes(data: bytes, path: Path, *, overwrite: bool = False) -> None:
+    """Write a file whole or not at all: into a temporary file beside it, then moved into its place.
+
+    Two runs at once never mix their bytes, and without ``overwrite`` the first one's file stays.
+
+    Raises:
+        SaveError: the file exists (and ``overwrite`` is off), or cannot be written.
+    """
+    temporary = path.with_name(f".cloak-{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if overwrite:
+                temporary.replace(path)
+            else:
+                _place_new(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileExistsError:
+        raise SaveError(f"{shown(path)}: exists already; pass --overwrite to replace it") from None
+    except OSError as error:
+        raise SaveError(f"{shown(path)}: cannot be written: {error.strerror or error}") from None
+
+
+def _place_new(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, unless that is taken."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if path.exists():
+            raise FileExistsError from None
+        temporary.replace(path)

@@ -1,0 +1,94 @@
+"""Which of a photo's encodings is taken."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cloak.methods import MODES
+from cloak.patches import Residual
+from cloak.photo import IN_MEMORY, Photo, decode, encode
+from cloak.photo.formats import LADDERS
+from cloak.pipeline import GROWTH, Prepared, encode_protected
+from cloak.recognizers import Recognizer
+from tests.helpers import made_up_face, smooth_noise
+from tests.photo_files import make
+
+METHOD = MODES["mid"]
+FACE = made_up_face(40, 30, 70)
+
+
+def prepared(photo: Photo) -> Prepared:
+    return Prepared(photo, (FACE,), ())
+
+
+def residual() -> Residual:
+    values = np.random.default_rng(0).normal(0, 0.03, (91, 70, 3))
+    return Residual(values.astype(np.float32), 40, 30)
+
+
+def similarities(monkeypatch: pytest.MonkeyPatch, values: Sequence[float]) -> None:
+    """The surrogates see these, one a tried encoding."""
+    following = iter(values)
+    monkeypatch.setattr("cloak.pipeline._similarity", lambda prepared, changed, recognizers: next(following))
+
+
+def jpeg() -> Photo:
+    return decode(make("jpeg", smooth_noise(160, 160, seed=3), quality=40), "a")
+
+
+def tables(data: bytes) -> list[list[int]]:
+    return [list(table) for table in decode(data, "a").encodings[0].options["qtables"]]
+
+
+@pytest.mark.parametrize(
+    ("values", "taken"),
+    [((0.5, 0.495, 0.2), 0), ((0.5, 0.4, 0.395, 0.1), 1), ((0.5, 0.4, 0.3, 0.295), 2), ((0.5, 0.6), 0)],
+)
+def test_a_finer_encoding_is_taken_where_it_gains(
+    values: Sequence[float], taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = replace(jpeg(), bytes=0)  # no limit on the size
+    similarities(monkeypatch, values)
+    data = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
+    assert tables(data) == photo.encodings[taken].options["qtables"]
+
+
+def test_the_file_grows_by_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = replace(jpeg(), bytes=3000)
+    similarities(monkeypatch, [0.9, 0.8, 0.7, 0.6])  # each finer one gains
+    data = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
+    assert len(data) <= GROWTH * photo.bytes
+    finest = encode(replace(photo, encodings=photo.encodings[-1:]))
+    assert len(finest) > GROWTH * photo.bytes
+
+
+def test_an_unknown_quality_is_at_least_what_makes_a_file_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = smooth_noise(160, 160, seed=3)
+    photo = decode(make("webp", pixels, quality=95), "a")
+    assert photo.encodings == LADDERS["WEBP"]
+    similarities(monkeypatch, [0.5, 0.5, 0.5])
+    data = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
+    assert photo.bytes <= len(data) <= GROWTH * photo.bytes
+
+
+def test_a_lossless_file_is_written_once_and_nobody_is_asked(tiny: Recognizer) -> None:
+    photo = Photo(smooth_noise(160, 160, seed=3), encodings=IN_MEMORY)
+    data = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
+    assert not np.array_equal(decode(data, "a").pixels, photo.pixels)
+
+
+def test_the_similarity_is_the_surrogates(tiny: Recognizer) -> None:
+    """Without stand-ins: the taken encoding is no worse for the cloak than the coarsest."""
+    photo = jpeg()
+    original = tiny.embed(photo.pixels, FACE)
+
+    def seen(data: bytes) -> float:
+        return float(original @ tiny.embed(decode(data, "a").pixels, FACE))
+
+    coarsest = encode_protected(
+        prepared(replace(photo, encodings=photo.encodings[:1])), [residual()], [tiny], METHOD, "a"
+    )
+    taken = encode_protected(prepared(photo), [residual()], [tiny], METHOD, "a")
+    assert seen(taken) <= seen(coarsest)
