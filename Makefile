@@ -1,6 +1,7 @@
 # make demo   cloak the sample photos and show what it did
 # make test   run the tests
 # make check  format, lint, types, tests: what a change must pass
+# make fuzz   20,000 damaged photos through the whole way of a file
 # make bench  the benchmark, PROTOCOL=smoke (a minute), dev (an hour) or full
 # Each sets up .venv first and reuses it while pyproject.toml is unchanged.
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check bench format setup setup-dev clean
+.PHONY: demo test test-slow check fuzz bench format setup setup-dev clean
 
 demo: setup
 	$(BIN)/cloak protect samples --out demo --overwrite --picture demo/before_after.png
@@ -24,6 +25,11 @@ check: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+FILES ?= 20000
+
+fuzz: setup-dev
+	$(BIN)/python -m tests.fuzz --files $(FILES)
 
 PROTOCOL ?= smoke
 

@@ -64,21 +64,21 @@ class FixedDetector:
         return ()
 
 
-def quick_cloaker(policy: Policy) -> Cloaker:
-    """A Cloaker whose faces, cloak and judges cost nothing."""
+def quick_cloaker(policy: Policy, put: Callable[[Any, str, Any], None] = setattr) -> Cloaker:
+    """A Cloaker whose faces, cloak and judges cost nothing; ``put`` sets the stand-ins in the modules."""
     stand_ins = {
         "load_surrogates": lambda names, device: ((tiny_recognizer(),), ()),
         "judges_of": lambda surrogates, device: surrogates,
         "FaceDetector": FixedDetector,
     }
     for name, stand_in in stand_ins.items():
-        setattr(cloak.protect, name, stand_in)
+        put(cloak.protect, name, stand_in)
 
     def perturbation(batch: PatchBatch, *_: object) -> torch.Tensor:
         return torch.full_like(batch.pixels, 0.02)
 
-    setattr(cloak.pipeline, "cloak_patches", perturbation)  # noqa: B010
-    setattr(cloak.calibrate, "dssim_and_peak", lambda original, changed, box: (0.0089, 0.0))  # noqa: B010
+    put(cloak.pipeline, "cloak_patches", perturbation)
+    put(cloak.calibrate, "dssim_and_peak", lambda original, changed, box: (0.0089, 0.0))
     return Cloaker(device="cpu", metadata=policy, limits=LIMITS)
 
 
