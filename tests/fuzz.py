@@ -217,6 +217,7 @@ def run(count: int, first: int, keep: Path) -> dict[str, Any]:
         "provenance": provenance("cpu"),
         "files": sum(total.values()),
         "first_seed": first,
+        "partial_files": sum(number for outcome, number in total.items() if "left behind" in outcome),
         "broken_promises": {outcome: number for outcome, number in total.items() if outcome.startswith("broken")},
         "crashes": total["crash"],
         "hangs": total["hang"],
