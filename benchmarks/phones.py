@@ -6,13 +6,12 @@ The photos of a folder are cloaked as they are; some of them also as files such 
 12 and 48 megapixels with the grain of a small sensor, JPEG and HEIC, Display P3, turned (orientation
 6), with position, serial number, maker note and a thumbnail that shows the face. Each is cloaked by a
 process of its own. Nothing but the photo's folder and two codecs is needed. Writes OUT.json and OUT.md;
-the cloaked files stay in --work, to be looked at.
+the cloaked files stay in --work, to be looked at, and with them each photo's figures: a run goes on.
 """
 
 import argparse
 import io
 import json
-import os
 import subprocess
 import sys
 import time
@@ -68,12 +67,9 @@ def from_telephone(pixels: Pixels, size: tuple[int, int], suffix: str) -> bytes:
     profile = bytes(pyvips.Image.profile_load("p3"))
     options = {"quality": 60} if suffix == ".heic" else {"quality": 90, "subsampling": 2}
     file = io.BytesIO()
-    exif = camera_exif(orientation=1 if suffix == ".heic" else 6, thumbnail=thumbnail.getvalue())
-    if suffix == ".heic":  # its writer turns the pixels, as the box "irot" would
-        noisy = np.ascontiguousarray(np.rot90(noisy, -1))
-    Image.fromarray(noisy).save(
-        file, "HEIF" if suffix == ".heic" else "JPEG", exif=exif, icc_profile=profile, **options
-    )
+    exif = camera_exif(orientation=6, thumbnail=thumbnail.getvalue())
+    name = "HEIF" if suffix == ".heic" else "JPEG"
+    Image.fromarray(noisy).save(file, name, exif=exif, icc_profile=profile, **options)
     return file.getvalue()
 
 
@@ -83,14 +79,29 @@ def cloak(path: Path, mode: str, work: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "cloak", "protect", str(path), "-o", str(work / mode), "--mode", mode]
     start = time.monotonic()
     process = subprocess.Popen([*command, "--overwrite", "--quiet", "--report", str(report)], stderr=subprocess.DEVNULL)
-    _, _, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - start
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, peak_megabytes(process.pid))
+        time.sleep(0.1)
     told: dict[str, Any] = json.loads(report.read_text())
-    return told | {"seconds": seconds, "peak_mb": usage.ru_maxrss / 1024}
+    return told | {"seconds": time.monotonic() - start, "peak_mb": peak}
+
+
+def peak_megabytes(pid: int) -> float:
+    """The most memory that a process has had so far; what wait4 tells starts with its parent's."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except ProcessLookupError:
+        return 0.0
+    return sum(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def row(variant: str, path: Path, mode: str, work: Path) -> dict[str, Any]:
     """What is told of one photo."""
+    kept = work / f"{mode} {path.name}.json"
+    if kept.exists():
+        figures: dict[str, Any] = json.loads(kept.read_text())
+        return figures
     told = cloak(path, mode, work)
     figures = {
         "variant": variant,
@@ -102,7 +113,10 @@ def row(variant: str, path: Path, mode: str, work: Path) -> dict[str, Any]:
         "removed": told["removed"],
         "notes": told["notes"],
     }
-    return figures | (compared(path, Path(told["output"]), told["faces"]) if told["output"] else {})
+    if told["output"]:
+        figures |= compared(path, Path(told["output"]), told["faces"])
+    kept.write_text(json.dumps(figures))
+    return figures
 
 
 def compared(source: Path, saved: Path, faces: list[dict[str, Any]]) -> dict[str, Any]:

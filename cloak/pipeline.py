@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cloak.calibrate import Composition
 from cloak.detect import MIN_FACE, FaceDetector
-from cloak.errors import NoFaceError
+from cloak.errors import NoFaceError, PhotoError, SaveError
 from cloak.methods import Method
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, Residual, cut_patch, residual_in_photo, stack_patches
@@ -132,7 +132,8 @@ def encode_protected(
 
     Each encoding has the cloak fitted to its own budget. Where the source's quality is unknown,
     the first is taken whose file is no smaller than the source. From there on finer ones are
-    tried as long as they gain more than LOSS, and the file grows by no more than GROWTH.
+    tried as long as they gain more than LOSS, the file grows by no more than GROWTH, and what was
+    written can be read.
 
     Args:
         prepared: the photo and its faces.
@@ -140,13 +141,23 @@ def encode_protected(
         recognizers: the surrogates, who tell what the cloak achieves.
         method: with its budget.
         name: of the file, for messages.
+
+    Raises:
+        SaveError: what was written cannot be read.
     """
     photo = prepared.photo
     photo = replace(photo, encodings=photo.encodings[_as_fine_as_it_came(photo) :])
     best, reached = b"", math.inf
     for index in range(len(photo.encodings)):
         coded = replace(photo, encodings=photo.encodings[index:])
-        data = _encode_within_budget(Composition(coded, prepared.faces, residuals, method).fitted(), name)
+        composition = Composition(coded, prepared.faces, residuals, method).fitted()
+        try:
+            data = _encode_within_budget(composition, name)
+        except PhotoError as error:  # x265's finest pictures of 48 megapixels cannot be decoded
+            if best:
+                break
+            reason = f"expected to read what was written as {coded.encoding.format}, and could not"
+            raise SaveError(f"{error}; {reason}; save the photo in another format first") from None
         if best and photo.bytes and len(data) > GROWTH * photo.bytes:
             break
         if len(photo.encodings) == 1:

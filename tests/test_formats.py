@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 from cloak.photo import Photo, decode, encode, suffix_for
 from cloak.photo.formats import SUFFIXES_OF
 from cloak.types import Pixels
+from tests.helpers import ROOT
 from tests.photo_files import KINDS, PIXELS, Kind, deep_samples, image_of, make
 
 GENTLE = np.asarray(Image.fromarray(PIXELS[:12, :16]).resize((64, 48), Image.Resampling.BICUBIC))
@@ -46,6 +47,12 @@ def changed(photo: Photo, by: int = 9) -> Photo:
     return replace(photo, pixels=pixels)
 
 
+def format_row(kind: str, made: Kind) -> str:
+    """A kind's row in benchmarks/FORMATS.md."""
+    mode = made.mode if made.saved_mode in ("", made.mode) else f"{made.mode}, then {made.saved_mode}"
+    return f"| {kind} | {made.saved or made.format} | {mode} | {made.note} |"
+
+
 def open_image(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data))
     image.load()
@@ -64,6 +71,13 @@ def test_every_kind_is_read_and_saved_in_its_format_or_the_nearest(kind: str) ->
     assert saved.format == (made.saved or made.format)
     assert saved.mode == (made.saved_mode or made.mode)
     assert saved.size == (PIXELS.shape[1], PIXELS.shape[0])
+
+
+def test_the_table_of_formats_is_that_of_the_tests() -> None:
+    table = (ROOT / "benchmarks/FORMATS.md").read_text()
+    assert [row for row in table.splitlines() if row.split(" | ")[0].removeprefix("| ") in KINDS][: len(KINDS)] == [
+        format_row(kind, made) for kind, made in KINDS.items()
+    ]
 
 
 @pytest.mark.parametrize("kind", LOSSLESS)

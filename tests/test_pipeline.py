@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cloak.errors import PhotoError, SaveError
 from cloak.methods import MODES
 from cloak.patches import Residual
 from cloak.photo import IN_MEMORY, Photo, decode, encode
@@ -92,3 +93,22 @@ def test_the_similarity_is_the_surrogates(tiny: Recognizer) -> None:
     )
     taken = encode_protected(prepared(photo), [residual()], [tiny], METHOD, "a")
     assert seen(taken) <= seen(coarsest)
+
+
+def test_what_cannot_be_read_again_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, read = replace(jpeg(), bytes=0), []
+    similarities(monkeypatch, [0.9, 0.8])
+
+    def decoder(data: bytes, name: str) -> Photo:
+        read.append(tables(data))
+        if read[-1] != photo.encodings[0].options["qtables"]:
+            raise PhotoError("a: the file is damaged")
+        return decode(data, name)
+
+    monkeypatch.setattr("cloak.pipeline.decode", decoder)
+    taken = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
+    assert tables(taken) == photo.encodings[0].options["qtables"]
+    assert len(read) > 1
+    worse = replace(photo, encodings=photo.encodings[1:])
+    with pytest.raises(SaveError, match="expected to read what was written as JPEG"):
+        encode_protected(prepared(worse), [residual()], (), METHOD, "a")
