@@ -11,6 +11,10 @@ CloakError
 Each message is one sentence or two: what was expected, what came, what to do.
 """
 
+from pathlib import Path
+
+from cloak.names import shown
+
 
 class CloakError(Exception):
     """Base of all errors that cloak raises on purpose."""
@@ -38,6 +42,17 @@ class WeightsError(CloakError):
 
 class UsageError(CloakError):
     """An unknown mode, device or name, or paths that exclude each other."""
+
+
+PHOTO_ERRORS = (CloakError, OSError, RuntimeError, MemoryError)
+"""What stops work on a photo, and not on the others."""
+
+
+def sentence_on(error: BaseException, source: Path) -> str:
+    """What went wrong with a photo, in one sentence that names it."""
+    return (
+        str(error) if isinstance(error, CloakError) else f"{shown(source)}: {type(error).__name__}: {in_a_line(error)}"
+    )
 
 
 def in_a_line(error: BaseException) -> str:

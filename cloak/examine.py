@@ -28,17 +28,20 @@ def find_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def detect_faces(image: Path | str | Image.Image | Pixels, *, device: str = "auto") -> tuple[Face, ...]:
+def detect_faces(
+    image: Path | str | Image.Image | Pixels, *, device: str = "auto", limits: Limits = LIMITS
+) -> tuple[Face, ...]:
     """The faces of one photo, the largest first; empty when there is none.
 
     Args:
         image: a file, a Pillow image, or (h, w, 3) uint8 RGB.
         device: "auto", "cpu" or "cuda".
+        limits: on what a file may ask of this machine.
 
     Raises:
         PhotoError: not a photo that can be read.
     """
-    return FaceDetector(find_device(device)).detect(open_photo(image).pixels)
+    return FaceDetector(find_device(device)).detect(open_photo(image, limits).pixels)
 
 
 def compare(
@@ -47,6 +50,7 @@ def compare(
     *,
     device: str = "auto",
     recognizers: Sequence[str] = (AUTO,),
+    limits: Limits = LIMITS,
 ) -> Comparison:
     """Compare the faces of two photos.
 
@@ -55,6 +59,7 @@ def compare(
         second: another, or the same one cloaked.
         device: "auto", "cpu" or "cuda".
         recognizers: see ``Cloaker``; gradients are not needed here.
+        limits: on what a file may ask of this machine.
 
     Raises:
         PhotoError: not a photo that can be read.
@@ -63,7 +68,7 @@ def compare(
         WeightsError: weights are absent or damaged.
     """
     where = find_device(device)
-    photos = (open_photo(first), open_photo(second))
+    photos = (open_photo(first, limits), open_photo(second, limits))
     loaded, _ = load_surrogates(recognizers, where, gradients=False)
     comparison = compare_photos(photos[0].pixels, photos[1].pixels, loaded, FaceDetector(where))
     for name, count in ((first, len(comparison.faces)), (second, comparison.faces_in_second)):

@@ -49,8 +49,8 @@ def plan_jobs(paths: Iterable[Path], out: Path | None = None, *, recursive: bool
     Raises:
         UsageError: ``out`` is a file.
     """
-    if out is not None and out.exists() and not out.is_dir():
-        raise UsageError(f"{shown(out)}: expected a folder for the results, got a file")
+    if out is not None and os.path.lexists(out) and not _is_folder(out):
+        raise UsageError(f"{shown(out)}: expected a folder for the results, got a file or a link to nothing")
     taken: set[str] = set()
     seen: set[str] = set()
     jobs = []
@@ -127,6 +127,14 @@ def free_name(target: Path, taken: set[str]) -> Path:
     return free
 
 
+def _is_folder(path: Path) -> bool:
+    """As ``Path.is_dir``, which some names that no file can have make fail."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def _key(path: Path) -> str:
     """Equal for names that some file systems take for one."""
     return str(path).casefold()
@@ -143,7 +151,7 @@ def _identity(path: Path) -> str | tuple[int, int]:
 
 def _photos_of(path: Path, out: Path | None, recursive: bool) -> Iterator[tuple[Path, Path, str]]:
     """(photo, its path below the output folder, error) of a file or folder."""
-    if not path.is_dir():
+    if not _is_folder(path):
         yield path, Path(path.name), ""
         return
     unreadable: list[OSError] = []
@@ -171,4 +179,6 @@ def _photo_names(names: Iterable[str]) -> list[str]:
 
 
 def _is_result(stem: str, stems: set[str]) -> bool:
-    return stem.endswith(MARK) and stem.removesuffix(MARK) in stems
+    """Whether it is a photo's name with the mark, perhaps with the number of ``free_name``."""
+    original, mark, number = stem.rpartition(MARK)
+    return bool(mark) and original in stems and (not number or number.removeprefix("_").isdecimal())

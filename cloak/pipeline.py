@@ -11,11 +11,11 @@ from torch import Tensor
 
 from cloak.calibrate import Composition
 from cloak.detect import MIN_FACE, FaceDetector
-from cloak.errors import NoFaceError, PhotoError, SaveError
+from cloak.errors import CloakError, NoFaceError, SaveError
 from cloak.methods import Method
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, Residual, cut_patch, residual_in_photo, stack_patches
-from cloak.photo import Photo, decode, encode
+from cloak.photo import Photo, encode, read_back
 from cloak.recognizers import Recognizer
 from cloak.types import Face, Pixels
 
@@ -143,26 +143,25 @@ def encode_protected(
         name: of the file, for messages.
 
     Raises:
-        SaveError: what was written cannot be read.
+        SaveError: it cannot be written, or what was written cannot be read.
     """
     photo = prepared.photo
     photo = replace(photo, encodings=photo.encodings[_as_fine_as_it_came(photo) :])
     best, reached = b"", math.inf
     for index in range(len(photo.encodings)):
         coded = replace(photo, encodings=photo.encodings[index:])
-        composition = Composition(coded, prepared.faces, residuals, method).fitted()
         try:
-            data = _encode_within_budget(composition, name)
-        except PhotoError as error:  # x265's finest pictures of 48 megapixels cannot be decoded
+            data = _encode_within_budget(Composition(coded, prepared.faces, residuals, method).fitted())
+            seen = read_back(data).pixels
+        except CloakError as error:  # x265's finest pictures of 48 megapixels cannot be decoded
             if best:
                 break
-            reason = f"expected to read what was written as {coded.encoding.format}, and could not"
-            raise SaveError(f"{error}; {reason}; save the photo in another format first") from None
+            raise SaveError(f"{name}: {error}; save the photo in another format first") from None
         if best and photo.bytes and len(data) > GROWTH * photo.bytes:
             break
         if len(photo.encodings) == 1:
             return data
-        similarity = _similarity(prepared, decode(data, name).pixels, recognizers)
+        similarity = _similarity(prepared, seen, recognizers)
         if similarity > reached - LOSS:
             break
         best, reached = data, similarity
@@ -177,14 +176,14 @@ def _as_fine_as_it_came(photo: Photo) -> int:
     return len(photo.encodings) - 1
 
 
-def _encode_within_budget(composition: Composition, name: str) -> bytes:
+def _encode_within_budget(composition: Composition) -> bytes:
     """The file; faces that encoding put over their budget are reduced until they fit."""
     photo = composition.photo
     while True:
         data = encode(replace(photo, pixels=composition.pixels()))
         if photo.encoding.lossless:
             return data
-        smaller = composition.shrunk(decode(data, name).pixels)
+        smaller = composition.shrunk(read_back(data).pixels)
         if smaller is composition:
             return data
         composition = smaller

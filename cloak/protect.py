@@ -13,7 +13,7 @@ from PIL import Image
 from cloak import __version__
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector, order_faces
-from cloak.errors import AlreadyCloakedError, CloakError, UsageError, in_a_line
+from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, UsageError, sentence_on
 from cloak.examine import find_device, open_photo
 from cloak.expected import expect
 from cloak.files import Job, Layout, plan_jobs
@@ -22,7 +22,7 @@ from cloak.metadata import Policy, apply_policy, check_policy, left_out
 from cloak.methods import find_mode
 from cloak.names import shown
 from cloak.patches import Residual
-from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, decode, read_photo, save_bytes, suffix_for, to_image
+from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, read_back, read_photo, save_bytes, suffix_for, to_image
 from cloak.pipeline import Prepared, cut, encode_protected, perturb, prepare, to_residuals
 from cloak.recognizers import SURROGATES, Recognizer, load_recognizer
 from cloak.recognizers.source import twins
@@ -156,10 +156,8 @@ class Cloaker:
                 report = self._protect_file(job, layout, overwrite, tell)
             except AlreadyCloakedError as error:
                 report = PhotoReport(skipped=str(error))
-            except CloakError as error:
-                report = PhotoReport(error=str(error))
-            except (OSError, RuntimeError, MemoryError) as error:
-                report = PhotoReport(error=f"{shown(job.source)}: {type(error).__name__}: {in_a_line(error)}")
+            except PHOTO_ERRORS as error:
+                report = PhotoReport(error=sentence_on(error, job.source))
             tell("done", 1.0)
             seconds = time.perf_counter() - start
             yield replace(report, source=job.source, mode=self.method.name, seconds=seconds)
@@ -180,8 +178,8 @@ class Cloaker:
                 prepared = prepare(photo, shown(job.source), self._detector, self.method, self.seed)
             except AlreadyCloakedError as error:
                 yield PhotoPlan(job.source, skipped=str(error))
-            except CloakError as error:
-                yield PhotoPlan(job.source, error=str(error))
+            except PHOTO_ERRORS as error:
+                yield PhotoPlan(job.source, error=sentence_on(error, job.source))
             else:
                 found, small = prepared.faces, prepared.small
                 yield PhotoPlan(job.source, target, found, small, removed=photo.removed, notes=photo.notes)
@@ -202,12 +200,13 @@ class Cloaker:
         suffix = suffix_for(photo.encoding, job.target.suffix)
         target = layout.place(job, suffix, overwrite=overwrite)
         renamed = f"named {shown(target.name)}, since it is a {format_name}" if suffix != job.target.suffix else ""
+        forgotten = "a BMP holds no note, so this photo will not be known as cloaked" if format_name == "BMP" else ""
         metadata, _ = apply_policy(photo.metadata, self.metadata, f"cloak {__version__} {self.method.name}")
         photo = replace(
             photo,
             metadata=metadata,
-            removed=(*photo.removed, *left_out(metadata, format_name)),
-            notes=(*photo.notes, *([renamed] if renamed else [])),
+            removed=(*photo.removed, *left_out(photo.metadata, format_name)),
+            notes=tuple(word for word in (*photo.notes, renamed, forgotten) if word),
         )
         return photo, target
 
@@ -224,7 +223,7 @@ class Cloaker:
             residuals = self._residuals(prepared, cloaking)
             tell("saving", 0.9)
             data = encode_protected(prepared, residuals, self._recognizers, self.method, shown(target))
-            return data, decode(data, shown(target)).pixels
+            return data, read_back(data).pixels
 
         data, report = self._protect(photo, shown(job.source), make)
         layout.check(target, job.root)  # again: folders change

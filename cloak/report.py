@@ -13,7 +13,7 @@ from rich.text import Text
 from cloak.errors import CloakError
 from cloak.models import ABSENT, DAMAGED, Model
 from cloak.names import shown
-from cloak.photo import FINE_JPEG, IN_MEMORY, Photo, encode, read_photo, save_bytes
+from cloak.photo import FINE_JPEG, IN_MEMORY, TRUSTED, Photo, encode, read_photo, save_bytes
 from cloak.types import Comparison, Face, PhotoPlan, PhotoReport, Pixels
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _row(report: PhotoReport) -> Image.Image:
     assert report.source is not None
     assert report.output is not None
     face = report.faces[0].face
-    before, after = (around(read_photo(path).pixels, face) for path in (report.source, report.output))
+    before, after = (around(read_photo(path, TRUSTED).pixels, face) for path in (report.source, report.output))
     row = Image.new("RGB", (3 * TILE, TILE), "white")
     for column, tile in enumerate((before, after, amplified_difference(before, after))):
         row.paste(fitted(tile, TILE), (column * TILE, 0))

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cloak.detect import MIN_FACE, FaceDetector
-from cloak.errors import CloakError, in_a_line
+from cloak.errors import PHOTO_ERRORS, sentence_on
 from cloak.files import plan_jobs
 from cloak.names import shown
-from cloak.photo import read_photo
+from cloak.photo import LIMITS, Limits, read_photo
 from cloak.types import Face, to_json
 
 
@@ -48,24 +48,25 @@ def left_alone(face: Face) -> bool:
     return face.width < MIN_FACE
 
 
-def survey_files(paths: Iterable[Path], detector: FaceDetector, *, recursive: bool = False) -> Iterator[Survey]:
+def survey_files(
+    paths: Iterable[Path], detector: FaceDetector, *, recursive: bool = False, limits: Limits = LIMITS
+) -> Iterator[Survey]:
     """Look for faces in files and folders, one result a photo, in order; one that fails does not stop the others.
 
     Args:
         paths: files and folders.
         detector: who looks.
         recursive: whether folders are searched to their depth.
+        limits: on what a file may ask of this machine.
     """
     for job in plan_jobs(paths, recursive=recursive):
         if job.error:
             yield Survey(job.source, error=job.error)
             continue
         try:
-            pixels = read_photo(job.source).pixels
+            pixels = read_photo(job.source, limits).pixels
             faces = detector.detect(pixels)
-        except CloakError as error:
-            yield Survey(job.source, error=str(error))
-        except (OSError, RuntimeError, MemoryError) as error:
-            yield Survey(job.source, error=f"{shown(job.source)}: {type(error).__name__}: {in_a_line(error)}")
+        except PHOTO_ERRORS as error:
+            yield Survey(job.source, error=sentence_on(error, job.source))
         else:
             yield Survey(job.source, (pixels.shape[1], pixels.shape[0]), faces)

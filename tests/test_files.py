@@ -146,3 +146,10 @@ def test_out_must_not_be_a_file(tmp_path: Path) -> None:
     touch(tmp_path / "a.jpg", tmp_path / "file")
     with pytest.raises(UsageError, match="expected a folder for the results, got a file"):
         plan_jobs([tmp_path / "a.jpg"], tmp_path / "file")
+
+
+def test_results_with_a_number_are_known_too(tmp_path: Path) -> None:
+    for name in ("a.png", "a_cloaked_2.png", "a_cloaked.png", "a_cloaked_b.png", "b_cloaked_2.png"):
+        (tmp_path / name).touch()
+    found = [job.source.name for job in plan_jobs([tmp_path])]
+    assert found == ["a.png", "a_cloaked_b.png", "b_cloaked_2.png"]

@@ -9,7 +9,7 @@ import pytest
 from cloak.errors import PhotoError, SaveError
 from cloak.methods import MODES
 from cloak.patches import Residual
-from cloak.photo import IN_MEMORY, Photo, decode, encode
+from cloak.photo import IN_MEMORY, Photo, decode, encode, read_back
 from cloak.photo.formats import LADDERS
 from cloak.pipeline import GROWTH, Prepared, encode_protected
 from cloak.recognizers import Recognizer
@@ -99,16 +99,16 @@ def test_what_cannot_be_read_again_is_not_taken(monkeypatch: pytest.MonkeyPatch)
     photo, read = replace(jpeg(), bytes=0), []
     similarities(monkeypatch, [0.9, 0.8])
 
-    def decoder(data: bytes, name: str) -> Photo:
+    def reader(data: bytes) -> Photo:
         read.append(tables(data))
         if read[-1] != photo.encodings[0].options["qtables"]:
-            raise PhotoError("a: the file is damaged")
-        return decode(data, name)
+            raise PhotoError("what was written: the file is damaged")
+        return read_back(data)
 
-    monkeypatch.setattr("cloak.pipeline.decode", decoder)
+    monkeypatch.setattr("cloak.pipeline.read_back", reader)
     taken = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
     assert tables(taken) == photo.encodings[0].options["qtables"]
     assert len(read) > 1
     worse = replace(photo, encodings=photo.encodings[1:])
-    with pytest.raises(SaveError, match="expected to read what was written as JPEG"):
+    with pytest.raises(SaveError, match="a: what was written: the file is damaged; save the photo in another format"):
         encode_protected(prepared(worse), [residual()], (), METHOD, "a")

@@ -229,7 +229,7 @@ def test_dry_run(
     assert main(["protect", "a.jpg", "--dry-run", "--report", str(report)]) == SUCCESS
     shown = capsys.readouterr().out
     assert "a_cloaked.jpg" in shown
-    assert "Nothing was written." in shown
+    assert "No photo was written." in shown
     assert not (tmp_path / "a_cloaked.jpg").exists()
     assert json.loads(report.read_text())["removed"][0]
     assert main(["protect", str(tmp_path / "none.jpg"), "--dry-run", "--quiet"]) == FAILURE
@@ -267,8 +267,56 @@ def test_neither_report_nor_picture_overwrites_a_photo(
     content = make("png")
     path.write_bytes(content)
     assert main(["protect", str(tmp_path), option, str(path)]) == USAGE
-    assert "is a photo to protect and would be overwritten" in capsys.readouterr().err
+    assert "is a photo to protect, and would be overwritten" in capsys.readouterr().err
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("option", ["--report", "--picture"])
+def test_neither_report_nor_picture_takes_the_place_of_another_file(
+    tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(make("png"))
+    (tmp_path / "other.txt").write_text("mine")
+    photo, out = str(tmp_path / "a.png"), tmp_path / "out"
+    assert main(["protect", photo, option, str(tmp_path / "other.txt")]) == USAGE
+    assert "exists already; pass --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "other.txt").read_text() == "mine"
+    assert main(["protect", photo, "-o", str(out), option, str(out / "a.png"), "--overwrite"]) == USAGE
+    assert "is where a result goes, and would be overwritten" in capsys.readouterr().err
+
+
+def test_a_plan_draws_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["protect", str(tmp_path), "--dry-run", "--picture", str(tmp_path / "p.png")]) == USAGE
+    assert "leave it out with --dry-run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["protect", "detect"])
+def test_a_name_that_no_file_can_have(tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, str(tmp_path / (300 * "a"))]) == FAILURE
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_a_plan_goes_on_after_a_photo_that_fails(
+    cloaker: Cloaker, portrait: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png"):
+        portrait.save(tmp_path / name)
+
+    def no_memory(photo: object, name: str, *others: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("cloak.protect.prepare", no_memory)
+    plans = list(cloaker.plan_files([tmp_path], tmp_path / "out"))
+    assert [plan.error for plan in plans] == [
+        f"{tmp_path / name}: MemoryError: MemoryError" for name in ("a.png", "b.png")
+    ]
+
+
+def test_a_bmp_holds_no_note_and_says_so(cloaker: Cloaker, portrait: Image.Image, tmp_path: Path) -> None:
+    portrait.save(tmp_path / "a.bmp")
+    (report,) = cloaker.protect_files([tmp_path / "a.bmp"], tmp_path / "out")
+    assert report.removed == ()
+    assert report.notes == ("a BMP holds no note, so this photo will not be known as cloaked",)
 
 
 WITHOUT_NETWORK = """

@@ -104,3 +104,9 @@ def test_a_link_in_the_target_s_place_is_replaced_not_followed(tmp_path: Path) -
     assert original.read_bytes() == b"mine"
     assert path.read_bytes() == b"new"
     assert not path.is_symlink()
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "sub").touch()
+    with pytest.raises(SaveError, match=f"expected a folder at {tmp_path / 'sub'}, got a file"):
+        save_bytes(b"x", tmp_path / "sub" / "a.png", overwrite=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from cloak import Limits
+
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DONE, NOT_DONE, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -23,6 +25,33 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: auto)"
     )
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-megapixels",
+        type=_positive,
+        default=200.0,
+        metavar="N",
+        help="refuse larger pictures (default: 200); a photo in work takes about 30 MB of memory a megapixel, "
+        "60 where it has 16 bits a channel",
+    )
+    parser.add_argument(
+        "--max-megabytes", type=_positive, default=500.0, metavar="N", help="refuse larger files (default: 500)"
+    )
+
+
+def limits_of(options: argparse.Namespace) -> "Limits":
+    from cloak import Limits
+
+    return Limits(pixels=round(1e6 * options.max_megapixels), bytes=round(1e6 * options.max_megabytes))
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
+    return value
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloak.cli.common import DONE, RECOGNISERS, add_device, table_console
+from cloak.cli.common import DONE, RECOGNISERS, add_device, add_limits, limits_of, table_console
 
 if TYPE_CHECKING:
     from cloak.cli.common import Subparsers
@@ -24,6 +24,7 @@ def add_parser(commands: "Subparsers") -> None:
         metavar="NAME",
         help=f"who compares, each {RECOGNISERS} (default: auto, all that are on disk)",
     )
+    add_limits(parser)
     add_device(parser)
     parser.set_defaults(run=run)
 
@@ -34,7 +35,13 @@ def run(options: argparse.Namespace) -> int:
     from cloak.models import known_models
     from cloak.report import comparison_table
 
-    comparison = compare(options.first, options.second, device=options.device, recognizers=options.recognizers)
+    comparison = compare(
+        options.first,
+        options.second,
+        device=options.device,
+        recognizers=options.recognizers,
+        limits=limits_of(options),
+    )
     if options.json:
         print(comparison.to_json())
         return DONE

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloak import UsageError
-from cloak.cli.common import DONE, NOT_DONE, add_device, table_console
+from cloak.cli.common import DONE, NOT_DONE, add_device, add_limits, limits_of, table_console
 from cloak.names import shown
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument("--draw", type=Path, metavar="FILE", help="draw the numbered faces of one photo into a picture")
     parser.add_argument("--overwrite", action="store_true", help="replace the picture of --draw if it exists")
     parser.add_argument("--recursive", action="store_true", help="search folders to their depth")
+    add_limits(parser)
     add_device(parser)
     parser.set_defaults(run=run)
 
@@ -38,8 +39,9 @@ def run(options: argparse.Namespace) -> int:
     from cloak.examine import find_device
     from cloak.survey import survey_files
 
+    detector, limits = FaceDetector(find_device(options.device)), limits_of(options)
     surveys = []
-    for survey in survey_files(options.paths, FaceDetector(find_device(options.device)), recursive=options.recursive):
+    for survey in survey_files(options.paths, detector, recursive=options.recursive, limits=limits):
         surveys.append(survey)
         if options.json:
             print(survey.to_json(), flush=True)
@@ -71,6 +73,8 @@ def _draw(survey: "Survey", options: argparse.Namespace) -> None:
     from cloak.drawing import write_drawing
     from cloak.photo import read_photo
 
-    write_drawing(read_photo(survey.source).pixels, survey.faces, options.draw, overwrite=options.overwrite)
+    write_drawing(
+        read_photo(survey.source, limits_of(options)).pixels, survey.faces, options.draw, overwrite=options.overwrite
+    )
     if not options.json:
         print(f"picture: {shown(options.draw)}")

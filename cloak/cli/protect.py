@@ -1,6 +1,7 @@
 """``cloak protect``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cloak import PhotoReport, UsageError
-from cloak.cli.common import DETAILS, DONE, NOT_DONE, RECOGNISERS, add_device, add_quiet, table_console
+from cloak.cli.common import (
+    DETAILS,
+    DONE,
+    NOT_DONE,
+    RECOGNISERS,
+    add_device,
+    add_limits,
+    add_quiet,
+    limits_of,
+    table_console,
+)
 from cloak.names import shown
 
 if TYPE_CHECKING:
@@ -45,7 +56,7 @@ def add_parser(commands: "Subparsers") -> None:
         help=f"recognisers that the cloak is made against, each {RECOGNISERS} (default: auto, all that are on disk)",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be done, with the faces found, and write nothing"
+        "--dry-run", action="store_true", help="say what would be done, with the faces found, and write no photo"
     )
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument(
@@ -63,16 +74,7 @@ def add_parser(commands: "Subparsers") -> None:
         const="strip",
         help="drop all metadata but the colour profile; then the photo is not known as cloaked later",
     )
-    parser.add_argument(
-        "--max-megapixels",
-        type=_positive,
-        default=200.0,
-        metavar="N",
-        help="refuse larger pictures (default: 200); a photo in work takes about 30 MB of memory a megapixel",
-    )
-    parser.add_argument(
-        "--max-megabytes", type=_positive, default=500.0, metavar="N", help="refuse larger files (default: 500)"
-    )
+    add_limits(parser)
     add_device(parser)
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="same photo, mode and seed: same result (default: 0)"
@@ -91,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
     """Cloak photos; the exit code."""
     if not -(2**63) <= options.seed < 2**63:
         raise UsageError(f"expected a seed of 64 bits, got {options.seed}")
+    if options.dry_run and options.picture:
+        raise UsageError("--picture shows what was done: leave it out with --dry-run")
     for path in (options.report, options.picture):
         if path is not None:
             _check_output(path, options)
@@ -114,14 +118,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_output(path: Path, options: argparse.Namespace) -> None:
-    """Refuse a report or picture that has no folder, or that would overwrite a photo."""
-    if not path.absolute().parent.is_dir() and path.parent != options.out:
-        raise UsageError(f"{path}: expected a file in a folder that exists, got none at {path.parent}")
-    if path.exists():
-        from cloak.files import plan_jobs, same_file
+    """Refuse a report or picture that has no folder, or that would overwrite a photo, a result or, unasked, a file."""
+    from cloak.files import plan_jobs, same_file
 
-        if any(same_file(path, job.source) for job in plan_jobs(options.paths, recursive=options.recursive)):
-            raise UsageError(f"{path}: is a photo to protect and would be overwritten; give another name")
+    if not path.absolute().parent.is_dir() and path.parent != options.out:
+        raise UsageError(f"{shown(path)}: expected a file in a folder that exists, got none at {shown(path.parent)}")
+    for job in plan_jobs(options.paths, options.out, recursive=options.recursive):
+        if same_file(path, job.source) or same_file(path, job.target):
+            what = "a photo to protect" if same_file(path, job.source) else "where a result goes"
+            raise UsageError(f"{shown(path)}: is {what}, and would be overwritten; give another name")
+    if os.path.lexists(path) and not options.overwrite:
+        raise UsageError(f"{shown(path)}: exists already; pass --overwrite to replace it")
 
 
 def _show_plan(options: argparse.Namespace) -> int:
@@ -136,7 +143,7 @@ def _show_plan(options: argparse.Namespace) -> int:
         from cloak.report import plan_table
 
         table_console().print(plan_table(plans))
-        print("Nothing was written.")
+        print("No photo was written.")
     for plan in failed:
         print(f"cloak: {plan.error}", file=sys.stderr)
     if options.report:
@@ -157,7 +164,7 @@ def _print_summary(reports: Sequence[PhotoReport], notes: Sequence[str]) -> None
 
 
 def _cloaker(options: argparse.Namespace) -> "Cloaker":
-    from cloak import Cloaker, Limits
+    from cloak import Cloaker
 
     return Cloaker(
         options.mode,
@@ -165,15 +172,8 @@ def _cloaker(options: argparse.Namespace) -> "Cloaker":
         seed=options.seed,
         surrogates=options.surrogates,
         metadata=options.metadata,
-        limits=Limits(pixels=round(1e6 * options.max_megapixels), bytes=round(1e6 * options.max_megabytes)),
+        limits=limits_of(options),
     )
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
-    return value
 
 
 def _protect_with_progress(options: argparse.Namespace) -> tuple[list[PhotoReport], tuple[str, ...]]:

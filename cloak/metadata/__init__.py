@@ -4,6 +4,7 @@
 """
 
 from cloak.metadata.fields import POLICIES, Metadata, Policy, check_policy
+from cloak.metadata.hidden import count_scans
 from cloak.metadata.policy import apply_policy, note_of
 from cloak.metadata.read import read_metadata
 from cloak.metadata.write import finish, left_out, save_options
@@ -14,6 +15,7 @@ __all__ = [
     "Policy",
     "apply_policy",
     "check_policy",
+    "count_scans",
     "finish",
     "left_out",
     "note_of",

@@ -78,6 +78,7 @@ class Metadata:
         dpi: pixels an inch, across and down; None where the file says nothing.
         comment: a JPEG's or a GIF's comment.
         text: a PNG's text chunks, by keyword.
+        colours: a PNG's chunks that say what its colours mean, by name.
         previews: plain words for what the file had that is never carried over.
     """
 
@@ -88,6 +89,7 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     comment: bytes = b""
     text: Mapping[str, str] = field(default_factory=dict)
+    colours: Mapping[bytes, bytes] = field(default_factory=dict)
     previews: tuple[str, ...] = ()
 
 

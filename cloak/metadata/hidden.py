@@ -39,6 +39,9 @@ CHUNKS: Mapping[str, Mapping[bytes, str]] = {
     "WEBP": {b"C2PA": fields.CREDENTIALS, b"ANIM": fields.PICTURES},
     "HEIF": {b"mpvd": fields.MOTION, b"sefd": fields.MOTION, b"moov": fields.MOTION, b"jumb": fields.CREDENTIALS},
 }
+PNG_COLOURS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
+"""Chunks that say what a PNG's colours mean -> bytes of their content."""
+
 C2PA_BOX = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 
 
@@ -75,22 +78,36 @@ def photoshop_parts(resources: object) -> Iterator[str]:
             yield fields.PHOTOSHOP
 
 
-def _in_jpeg(data: bytes) -> Iterator[str]:
-    at, end = 0, 0
+def count_scans(data: bytes) -> int:
+    """How often a JPEG's first picture is gone over."""
+    return sum(marker == SOS for marker, _, _ in _segments(data))
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, beginning and end of each segment of a JPEG's first picture, without its SOI; EOI is empty."""
+    at = 0
     for _ in range(MAX_PARTS):
         match = MARKER.search(data, at)
         if match is None:
             return
         marker, at = match[1][0], match.end()
         if marker == EOI:
-            end = at
-            break
+            yield marker, at, at
+            return
         if marker == SOI or marker < 0xC0:
             continue
         size = int.from_bytes(data[at : at + 2], "big")
-        if 0xE0 <= marker <= 0xEF:
-            yield from _in_segment(marker, data[at + 2 : at + max(size, 2)])
+        yield marker, at + 2, at + max(size, 2)
         at += size
+
+
+def _in_jpeg(data: bytes) -> Iterator[str]:
+    end = 0
+    for marker, start, stop in _segments(data):
+        if 0xE0 <= marker <= 0xEF:
+            yield from _in_segment(marker, data[start:stop])
+        elif marker == EOI:
+            end = stop
     if end and data[end : end + 4096].strip(b"\0\xff\r\n\t "):
         yield from _behind_jpeg(data, end)
 
@@ -118,6 +135,20 @@ def _behind_jpeg(data: bytes, start: int) -> Iterator[str]:
             yield name
     if not named:
         yield fields.TRAILER
+
+
+def png_colours(data: bytes) -> dict[bytes, bytes]:
+    """A PNG's chunks that say what its colours mean, where there is no profile; each by its name, once."""
+    found: dict[bytes, bytes] = {}
+    at = 8
+    for _ in range(MAX_PARTS):
+        name, size = data[at + 4 : at + 8], int.from_bytes(data[at : at + 4], "big")
+        if name in (b"IDAT", b"IEND", b""):
+            break
+        if PNG_COLOURS.get(name) == size:
+            found.setdefault(name, data[at + 8 : at + 8 + size])
+        at += 12 + size
+    return {name: content for name, content in found.items() if len(content) == PNG_COLOURS[name]}
 
 
 def _in_chunks(data: bytes, at: int, kind: str) -> Iterator[str]:

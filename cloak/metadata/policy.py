@@ -44,7 +44,16 @@ def apply_policy(metadata: Metadata, policy: Policy, note: str = "") -> tuple[Me
     profile, from_profile = _filter_profile(metadata.icc_profile)
     dpi = metadata.dpi if policy != "strip" else None
     from_dpi = (fields.RESOLUTION,) if dpi != metadata.dpi else ()
-    stays = Metadata(exif=exif, xmp=xmp, iptc=iptc, icc_profile=profile, dpi=dpi, comment=comment, text=text)
+    stays = Metadata(
+        exif=exif,
+        xmp=xmp,
+        iptc=iptc,
+        icc_profile=profile,
+        dpi=dpi,
+        comment=comment,
+        text=text,
+        colours=metadata.colours,
+    )
     removed = (*from_exif, *from_xmp, *from_iptc, *from_text, *from_comment, *from_profile, *from_dpi)
     return stays, tuple(dict.fromkeys((*removed, *metadata.previews)))
 

@@ -9,7 +9,7 @@ from PIL import Image
 from cloak.metadata import fields
 from cloak.metadata.exif import DAMAGED, HOLDERS, STRUCTURE
 from cloak.metadata.fields import MAX_TEXTS, Metadata
-from cloak.metadata.hidden import hidden_parts, photoshop_parts
+from cloak.metadata.hidden import hidden_parts, photoshop_parts, png_colours
 from cloak.metadata.iptc import RESOURCE
 from cloak.metadata.tiff import Tree, read_tree, without, write_tree
 
@@ -45,6 +45,7 @@ def read_metadata(image: Image.Image, data: bytes) -> Metadata:
         dpi=None if image_format in ("JPEG", "MPO") and info.get("jfif_unit") not in (1, 2) else _dpi(info.get("dpi")),
         comment=_bytes(info, "comment") if image_format in ("JPEG", "MPO", "GIF") else b"",
         text=text,
+        colours=png_colours(data) if image_format == "PNG" else {},
         previews=hidden_parts(image_format, info, data),
     )
 

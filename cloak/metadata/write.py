@@ -65,7 +65,7 @@ def save_options(metadata: Metadata, image_format: str) -> dict[str, Any]:
         options["extra"] = _photoshop(metadata.iptc) if WORDS["iptc"] not in missing else b""
     elif image_format == "PNG":
         options.pop("xmp")
-        options["pnginfo"] = _png_texts(metadata, xmp)
+        options["pnginfo"] = _png_chunks(metadata, xmp)
     elif image_format == "HEIF":  # takes empty parts for parts
         options.update(exif=options["exif"] or None, xmp=xmp or None, thumbnails=[], metadata=[])
     return options
@@ -131,8 +131,10 @@ def _photoshop(iptc: bytes) -> bytes:
     return b"\xff\xed" + min(len(body) + 2, 0xFFFF).to_bytes(2, "big") + body
 
 
-def _png_texts(metadata: Metadata, xmp: bytes) -> PngInfo:
+def _png_chunks(metadata: Metadata, xmp: bytes) -> PngInfo:
     chunks = PngInfo()
+    for name, content in metadata.colours.items():
+        chunks.add(name, content)
     if xmp:
         chunks.add_itxt(XMP_KEY, xmp.decode("utf-8", "replace"))
     for key, value in metadata.text.items():

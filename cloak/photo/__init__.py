@@ -2,7 +2,7 @@
 
 from cloak.photo.formats import FINE_JPEG, IN_MEMORY, SUFFIXES, Encoding, suffix_for
 from cloak.photo.photo import Photo, to_image
-from cloak.photo.reading import LIMITS, Limits, decode, photo_of, read_bytes, read_photo
+from cloak.photo.reading import LIMITS, TRUSTED, Limits, decode, photo_of, read_back, read_bytes, read_photo
 from cloak.photo.saving import save_bytes
 from cloak.photo.writing import encode, recode
 
@@ -11,12 +11,14 @@ __all__ = [
     "IN_MEMORY",
     "LIMITS",
     "SUFFIXES",
+    "TRUSTED",
     "Encoding",
     "Limits",
     "Photo",
     "decode",
     "encode",
     "photo_of",
+    "read_back",
     "read_bytes",
     "read_photo",
     "recode",

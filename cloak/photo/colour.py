@@ -13,6 +13,33 @@ CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV", "RGBX", "RGBa", "La")
 """Modes that few formats can hold: these become RGB."""
 
 
+P3, ORDINARY_PRIMARIES = 12, (1, 2, 5, 6, 7)
+ORDINARY_TRANSFERS = (1, 2, 6, 13, 14, 15)
+"""Code points of ITU-T H.273 for colours: Display P3's primaries; those near sRGB; its curve and those taken for it."""
+
+NEAR = 1 << 20
+"""Bytes of a file in which its boxes are looked for."""
+
+
+def stated_by_number(image: Image.Image, data: bytes) -> tuple[bytes, str]:
+    """A profile for a HEIF or AVIF that says by numbers what its colours mean, which are not written again.
+
+    Returns:
+        Display P3's profile, where it is that; and a note where the colours have none here.
+    """
+    place = data.find(b"colrnclx", 0, NEAR) if image.format in ("HEIF", "AVIF") else -1
+    if place < 0:
+        return b"", ""
+    primaries, transfer = (int.from_bytes(data[start : start + 2], "big") for start in (place + 8, place + 10))
+    if primaries == P3 and transfer in ORDINARY_TRANSFERS:
+        import pyvips
+
+        return bytes(pyvips.Image.profile_load("p3")), ""
+    if primaries in ORDINARY_PRIMARIES and transfer in ORDINARY_TRANSFERS:
+        return b"", ""
+    return b"", "its HDR or wide-gamut colours are saved as if they were ordinary ones, and may look pale"
+
+
 def to_plain(image: Image.Image, profile: bytes) -> tuple[Image.Image, bytes, str]:
     """Bring a picture to one of the ``PLAIN`` modes.
 

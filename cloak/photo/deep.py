@@ -28,11 +28,11 @@ def is_deep(image_format: str, data: bytes, bits: object) -> bool:
 
 
 def read_deep(data: bytes) -> Deep | None:
-    """The samples of a file; None where they are no unsigned 16-bit grey or colour."""
+    """The samples of a file; None where they are no unsigned 16-bit grey or RGB."""
     import pyvips
 
     image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
-    if image.format != "ushort" or not 1 <= image.bands <= 4:
+    if image.format != "ushort" or image.interpretation not in ("rgb16", "grey16") or not 1 <= image.bands <= 4:
         return None
     samples: Deep = image.numpy().reshape(image.height, image.width, image.bands)
     return samples
@@ -70,14 +70,29 @@ def with_change(deep: Deep, after: Pixels) -> Deep:
 
 
 def write_deep_png(deep: Deep, options: Mapping[str, Any]) -> bytes:
-    """A PNG of 16 bits a channel, with the metadata that Pillow's ``options`` for saving name."""
+    """A PNG of 16 bits a channel, with the metadata that Pillow's ``options`` for saving name.
+
+    Raises:
+        OSError: libvips cannot write it.
+    """
     import pyvips
 
     image = pyvips.Image.new_from_array(np.ascontiguousarray(deep))
     image = image.copy(interpretation="grey16" if deep.shape[2] < 3 else "rgb16")
-    bare = bytes(image.pngsave_buffer(bitdepth=16, keep=0))
+    try:
+        bare = bytes(image.pngsave_buffer(bitdepth=16, keep=0))
+    except pyvips.Error as error:
+        raise OSError(str(error)) from None
     buffer = io.BytesIO()
     Image.new("RGB" if deep.shape[2] >= 3 else "L", (1, 1)).save(buffer, "PNG", **options)
     described = buffer.getvalue()
     # libvips writes EXIF anew, without tags that it does not know; so the chunks are Pillow's
-    return bare[:HEADER] + described[HEADER : described.index(b"IDAT") - 4] + bare[bare.index(b"IDAT") - 4 :]
+    return bare[:HEADER] + described[HEADER : _start_of_pixels(described)] + bare[_start_of_pixels(bare) :]
+
+
+def _start_of_pixels(png: bytes) -> int:
+    """Where the chunks IDAT begin."""
+    place = HEADER
+    while png[place + 4 : place + 8] != b"IDAT":
+        place += 12 + int.from_bytes(png[place : place + 4], "big")
+    return place

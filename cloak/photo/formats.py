@@ -114,6 +114,8 @@ def encodings_of(image: Image.Image, data: bytes, *, alpha: bool, turned: bool) 
         if can_write(source):
             return LADDERS[source], ""
         return FINE_JPEG, f"saved as JPEG, since this installation cannot write {source}"
+    if source == "BMP" and alpha:
+        return IN_MEMORY, "saved as PNG, since BMP does not keep the transparency as it is"
     if source in LOSSLESS:
         return (LOSSLESS[source],), ""
     return IN_MEMORY, f"saved as PNG, since {source} holds too few colours for it"
@@ -153,14 +155,20 @@ def can_write(name: str) -> bool:
     return bool(pillow_heif.libheif_info()["HEIF"])
 
 
-def require_one_of(image: Image.Image, name: str) -> None:
-    """Refuse what Pillow opens and we do not.
+NEW_SUBFILE_TYPE, DNG_VERSION = 0x00FE, 0xC612
+
+
+def require_one_of(image: Image.Image, data: bytes, name: str) -> None:
+    """Refuse what Pillow opens and we do not: cameras' raw files, of which it sees a preview.
 
     Raises:
-        PhotoError: a camera's raw file, or another kind of file that begins like a TIFF.
+        PhotoError: it is one.
     """
-    dng_version = 0xC612
-    if image.format == "TIFF" and dng_version in getattr(image, "tag_v2", ()):
+    if image.format != "TIFF":
+        return
+    tags = getattr(image, "tag_v2", {})
+    is_preview = tags.get(NEW_SUBFILE_TYPE, 0) & 1  # as in the first directory of Nikon's and Sony's files
+    if DNG_VERSION in tags or is_preview or data[8:10] == b"CR":
         raise PhotoError(f"{name}: expected a photo, got a camera's raw file; develop it first")
 
 

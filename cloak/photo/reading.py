@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -15,15 +16,17 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cloak.errors import PhotoError, in_a_line
-from cloak.metadata import Metadata, Policy, apply_policy, note_of, read_metadata
+from cloak.metadata import Metadata, Policy, apply_policy, count_scans, note_of, read_metadata
 from cloak.names import shown
-from cloak.photo.colour import to_plain
+from cloak.photo.colour import NEAR, stated_by_number, to_plain
 from cloak.photo.deep import Deep, colours_of, is_deep, read_deep, to_eight, turned
 from cloak.photo.formats import SUFFIXES_OF, encodings_of, readable, require_one_of
 from cloak.photo.photo import Photo
 
 ORIENTATION = 0x0112
 BITS_PER_SAMPLE = 0x0102
+HIGH_BIT_DEPTH = 0x40
+"""In the third byte of an AVIF's box av1C. Source: AV1 Codec ISO Media File Format Binding, 2.3.3."""
 
 UPRIGHT = MappingProxyType(
     {
@@ -59,6 +62,9 @@ class Limits:
 
 LIMITS = Limits()
 
+TRUSTED = Limits(pixels=sys.maxsize, bytes=sys.maxsize, scans=sys.maxsize)
+"""For files of our own."""
+
 _pillows_limit = threading.Lock()
 
 
@@ -81,9 +87,10 @@ def read_bytes(path: Path, limits: Limits = LIMITS) -> bytes:
     name = shown(path)
     try:
         with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise PhotoError(f"{name}: expected a photo, got something that is not a file (a pipe or a device)")
-            data = file.read(limits.bytes + 1)
+            data = file.read(min(limits.bytes, status.st_size) + 1)
     except FileNotFoundError:
         raise PhotoError(f"{name}: expected a photo or a folder, got a path that does not exist") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
@@ -106,27 +113,40 @@ def decode(data: bytes, name: str, limits: Limits = LIMITS, policy: Policy = "de
     """
     with _decoding_errors(name), _open(data) as image:
         _check_size(image, data, limits)
-        require_one_of(image, name)
+        require_one_of(image, data, name)
         photo = _read(image, data, policy)
     return replace(photo, bytes=len(data))
+
+
+def read_back(data: bytes) -> Photo:
+    """Read what was just written, however large.
+
+    Raises:
+        PhotoError: it cannot be read.
+    """
+    return decode(data, "what was written", TRUSTED, "keep")
 
 
 def _read(image: Image.Image, data: bytes, policy: Policy) -> Photo:
     several = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
     deep = _deep_of(image, data)
     if deep is None:
-        image.load()  # turns a TIFF upright
+        _load(image)
     orientation = 1 if image.format == "TIFF" and deep is None else _orientation_of(image)
     found = read_metadata(image, data)
+    stated, pale = stated_by_number(image, data) if not found.icc_profile else (b"", "")
+    found = replace(found, icc_profile=found.icc_profile or stated)
     metadata, removed = apply_policy(found, policy)
     photo = _photo_of(image, metadata, orientation) if deep is None else _deep_photo(deep, metadata, orientation)
     if image.format in ("HEIF", "AVIF") and photo.alpha is not None and photo.alpha.min() == 255:
         photo = replace(photo, alpha=None)
     encodings, note = encodings_of(image, data, alpha=photo.alpha is not None, turned=orientation in SIDEWAYS)
-    first = "only the first of the pictures in the file was kept" if several else ""
+    which = "one" if image.format == "HEIF" else "the first"
+    first = f"only {which} of the pictures in the file was kept" if several else ""
+    finer = "more than 8 bits a channel became 8" if _has_finer_samples(image, data) else ""
     if photo.deep is not None and encodings[0].format != "PNG":
-        photo = replace(photo, deep=None, notes=("16 bits a channel became 8",))
-    notes = tuple(word for word in (*photo.notes, first, note) if word)
+        photo, finer = replace(photo, deep=None), "16 bits a channel became 8"
+    notes = tuple(word for word in (*photo.notes, first, finer, pale, note) if word)
     return replace(photo, encodings=encodings, notes=notes, removed=removed, earlier=note_of(found))
 
 
@@ -173,13 +193,36 @@ def _deep_of(image: Image.Image, data: bytes) -> Deep | None:
     return read_deep(data)
 
 
+def _has_finer_samples(image: Image.Image, data: bytes) -> bool:
+    """Whether a HEIF or AVIF has more than 8 bits a channel."""
+    place = data.find(b"av1C", 0, NEAR) if image.format == "AVIF" else -1
+    if place >= 0:
+        return any(byte & HIGH_BIT_DEPTH for byte in data[place + 6 : place + 7])
+    return image.format == "HEIF" and int(image.info.get("bit_depth", 8)) > 8
+
+
 def _orientation_of(image: Image.Image) -> int:
-    """EXIF orientation, 1..8; 1 where the file does not say, or says nonsense."""
+    """EXIF orientation, 1..8; 1 where the file does not say, or says nonsense.
+
+    Pillow would take it from XMP, too, where other programs do not look.
+    """
     try:
-        value = image.getexif().get(ORIENTATION, 1)
+        if "xmp" in image.info or "XML:com.adobe.xmp" in image.info:
+            exif = Image.Exif()
+            exif.load(image.info.get("exif") or b"")
+        else:
+            exif = image.getexif()
+        value = exif.get(ORIENTATION, 1)
     except Exception:  # EXIF of any bytes makes Pillow raise anything
         return 1
     return value if isinstance(value, int) and value in UPRIGHT else 1
+
+
+def _load(image: Image.Image) -> None:
+    """Decode; Pillow turns a TIFF upright, by its XMP unless its own field says something."""
+    if image.format == "TIFF" and ORIENTATION not in getattr(image, "tag_v2", ()):
+        image.getexif()[ORIENTATION] = 1
+    image.load()
 
 
 def _check_size(image: Image.Image, data: bytes, limits: Limits) -> None:
@@ -189,7 +232,7 @@ def _check_size(image: Image.Image, data: bytes, limits: Limits) -> None:
             f"expected at most {limits.pixels / 1e6:g} megapixels, got {pixels / 1e6:.0f}; "
             "reduce it first, or raise --max-megapixels if you trust it"
         )
-    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 0
+    scans = count_scans(data) if image.format in ("JPEG", "MPO") else 0
     if scans > limits.scans:
         raise PhotoError(f"expected a JPEG of at most {limits.scans} scans, got {scans}; save it anew first")
 

@@ -23,6 +23,11 @@ def save_bytes(data: bytes, path: Path, *, overwrite: bool = False) -> None:
     temporary = path.with_name(f".cloak-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise SaveError(f"{shown(path)}: expected a folder at {shown(path.parent)}, got a file or a link") from None
+    except OSError as error:
+        raise SaveError(f"{shown(path)}: cannot be written: {error.strerror or error}") from None
+    try:
         try:
             with open(temporary, "xb") as file:
                 file.write(data)
