@@ -103,15 +103,17 @@ def test_sixteen_bits_stay_where_nothing_changes_and_move_by_whole_levels_where_
     kind: str, channels: int
 ) -> None:
     photo = decode(make(kind), "photo")
-    saved = pyvips.Image.new_from_buffer(encode(changed(photo)), "").numpy().astype(int)
+    after = changed(photo)
+    saved = pyvips.Image.new_from_buffer(encode(after), "").numpy().astype(int)
     samples = deep_samples(channels).astype(int)
     saved = saved.reshape(samples.shape)
     inside = np.zeros(samples.shape[:2], bool)
     inside[CHANGED] = True
     assert np.array_equal(saved[~inside], samples[~inside])
     colours = 1 if channels == 1 else 3
-    assert (saved[inside] - samples[inside])[..., :colours].min() >= 0
-    assert set(np.unique((saved - samples)[inside][..., :colours])) <= {9 * 257, *range(9 * 257)}
+    levels = (after.pixels.astype(int) - photo.pixels)[..., :colours]
+    assert levels[inside].max() == 9
+    assert np.array_equal(saved[..., :colours], (samples[..., :colours] + 257 * levels).clip(0, 65535))
     assert np.array_equal(saved[..., colours:], samples[..., colours:])
 
 
@@ -135,7 +137,7 @@ def profile(name: str = "sRGB") -> bytes:
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "png 16", "webp", "webp lossless", "heic", "avif", "tiff", "gif"])
 def test_the_colour_profile_stays_and_the_colours_are_not_converted(kind: str) -> None:
-    own = profile()
+    own = bytes(pyvips.Image.profile_load("p3"))
     if KINDS[kind].mode != "RGB16":
         data = make(kind, icc_profile=own)
     else:
