@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cloak.calibrate import Composition
 from cloak.detect import MIN_FACE, FaceDetector
 from cloak.errors import CloakError, NoFaceError, SaveError
+from cloak.metadata import Metadata
 from cloak.methods import Method
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, Residual, cut_patch, residual_in_photo, stack_patches
@@ -31,6 +33,13 @@ GROWTH = 1.5
 LOSS = 0.01
 """What a finer encoding must gain: by so much it lowers the faces' similarity to their originals, as the
 surrogates see it."""
+
+
+SURELY = 1.2
+"""Encodings that are estimated to exceed that by this factor are not tried."""
+
+SAMPLE_PIXELS, TILE = 3_000_000, 256
+"""Of a photo several times as large, so many pixels tell the size of its file, in square tiles."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,8 @@ def encode_protected(
     best, reached = b"", math.inf
     for index in range(len(photo.encodings)):
         coded = replace(photo, encodings=photo.encodings[index:])
+        if best and photo.bytes and estimated_size(coded) > SURELY * GROWTH * photo.bytes:
+            break
         try:
             data = _encode_within_budget(Composition(coded, prepared.faces, residuals, method).fitted())
             seen = read_back(data).pixels
@@ -171,9 +182,24 @@ def encode_protected(
 def _as_fine_as_it_came(photo: Photo) -> int:
     """Index of the first encoding that is the source's own, or whose file is no smaller; else of the last."""
     for index, encoding in enumerate(photo.encodings[:-1]):
-        if encoding.own or len(encode(replace(photo, encodings=(encoding,)))) >= photo.bytes:
+        if encoding.own or estimated_size(replace(photo, encodings=(encoding,))) >= photo.bytes:
             return index
     return len(photo.encodings) - 1
+
+
+def estimated_size(photo: Photo) -> float:
+    """Bytes of the photo's pixels in its first encoding; of a large photo, from some of its tiles."""
+    height, width = photo.pixels.shape[:2]
+    every = max(1, round(math.sqrt(height * width / SAMPLE_PIXELS)))
+    if every > 1 and min(height, width) >= TILE * every:
+        down, across = height // (TILE * every), width // (TILE * every)
+        tiles = photo.pixels[: down * every * TILE, : across * every * TILE]
+        tiles = tiles.reshape(down, every, TILE, across, every, TILE, 3)[:, 0, :, :, 0]
+        sample = np.ascontiguousarray(tiles.reshape(down * TILE, across * TILE, 3))
+    else:
+        sample = photo.pixels
+    bare = replace(photo, pixels=sample, alpha=None, deep=None, metadata=Metadata())
+    return len(encode(bare)) * photo.pixels.size / sample.size
 
 
 def _encode_within_budget(composition: Composition) -> bytes:

@@ -9,9 +9,9 @@ import pytest
 from cloak.errors import PhotoError, SaveError
 from cloak.methods import MODES
 from cloak.patches import Residual
-from cloak.photo import IN_MEMORY, Photo, decode, encode, read_back
+from cloak.photo import FINE_JPEG, IN_MEMORY, Photo, decode, encode, read_back
 from cloak.photo.formats import LADDERS
-from cloak.pipeline import GROWTH, Prepared, encode_protected
+from cloak.pipeline import GROWTH, Prepared, encode_protected, estimated_size
 from cloak.recognizers import Recognizer
 from tests.helpers import made_up_face, smooth_noise
 from tests.photo_files import make
@@ -112,3 +112,20 @@ def test_what_cannot_be_read_again_is_not_taken(monkeypatch: pytest.MonkeyPatch)
     worse = replace(photo, encodings=photo.encodings[1:])
     with pytest.raises(SaveError, match="a: what was written: the file is damaged; save the photo in another format"):
         encode_protected(prepared(worse), [residual()], (), METHOD, "a")
+
+
+def test_the_size_of_a_large_file_is_told_from_some_of_its_tiles() -> None:
+    pixels = np.tile(smooth_noise(700, 900, seed=4), (5, 5, 1))
+    photo = Photo(pixels, encodings=LADDERS["WEBP"][:1])
+    whole = len(encode(photo))
+    assert abs(estimated_size(photo) / whole - 1) < 0.1
+    narrow = Photo(pixels[:120].repeat(13, axis=1), encodings=FINE_JPEG)
+    assert abs(estimated_size(narrow) / len(encode(narrow)) - 1) < 0.1
+
+
+def test_a_finer_encoding_that_is_surely_too_large_is_not_even_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = replace(jpeg(), bytes=1000)
+    similarities(monkeypatch, [0.9])
+    monkeypatch.setattr("cloak.pipeline.estimated_size", lambda photo: 1801.0)
+    data = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
+    assert tables(data) == photo.encodings[0].options["qtables"]
