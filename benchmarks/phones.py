@@ -36,6 +36,9 @@ PHONES = {"jpg 12 MP": (4032, 3024), "heic 12 MP": (4032, 3024), "jpg 48 MP": (8
 PORTRAITS = ("obama-1080p.jpg", "multiface.jpg")
 """Photos that become telephones' files: one large face; six small ones."""
 
+JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF"
+"""How a thumbnail begins, and the result itself, if it is a JPEG."""
+
 SECRETS = (b"SERIAL-4711", b"MAKERNOTE", b"Jane Doe")
 
 
@@ -138,7 +141,7 @@ def compared(source: Path, saved: Path, faces: list[dict[str, Any]]) -> dict[str
         "mean_change_outside": round(float(change[outside].mean()), 2) if outside.any() else 0.0,
         "same_profile": before.metadata.icc_profile == after.metadata.icc_profile,
         "secrets_left": [secret.decode() for secret in SECRETS if secret in content],
-        "thumbnail_left": content.count(b"\xff\xd8\xff") > (1 if saved.suffix in (".jpg", ".jpeg") else 0),
+        "thumbnail_left": JPEG in content[len(JPEG) :],
     }
 
 

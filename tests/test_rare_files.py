@@ -160,3 +160,14 @@ def test_what_we_wrote_is_read_however_large() -> None:
     with pytest.raises(PhotoError, match="expected at most"):
         decode(data, "photo", Limits(pixels=10))
     assert read_back(data).pixels.shape == PIXELS.shape
+
+
+def test_a_gif_whose_canvas_is_a_bomb_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    gif = bytearray(saved(Image.new("P", (8, 8)), "GIF"))
+    frame = gif.index(b",\0\0\0\0\x08\0\x08\0")
+    gif[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"  # the frame is 65,535 pixels wide and high
+    made: list[object] = []
+    monkeypatch.setattr("PIL.Image.core.fill", lambda *arguments: made.append(arguments))
+    with pytest.raises(PhotoError, match="expected at most 200 megapixels, got more than twice as many"):
+        decode(bytes(gif), "photo")
+    assert made == []

@@ -77,14 +77,15 @@ LADDERS: Mapping[str, tuple[Encoding, ...]] = MappingProxyType(
         # x265's and libaom's quick presets: a twentieth of the time for a tenth more bytes
         "HEIF": tuple(
             Encoding("HEIF", {"quality": quality, "enc_params": {"preset": "ultrafast"}}, lossless=False)
-            for quality in (60, 75, 85, 93)
+            for quality in (50, 60, 65, 70, 75, 80, 85, 90)
         ),
         "AVIF": tuple(
-            Encoding("AVIF", {"quality": quality, "speed": 8}, lossless=False) for quality in (60, 75, 85, 93)
+            Encoding("AVIF", {"quality": quality, "speed": 8}, lossless=False)
+            for quality in (50, 60, 65, 70, 75, 80, 85, 90)
         ),
         "WEBP": tuple(
             Encoding("WEBP", {"quality": quality, "exact": True, "alpha_quality": 100}, lossless=False)
-            for quality in (80, 90, 95, 100)
+            for quality in (75, 80, 85, 90, 95, 100)
         ),
     }
 )

@@ -111,7 +111,7 @@ def decode(data: bytes, name: str, limits: Limits = LIMITS, policy: Policy = "de
     Raises:
         PhotoError: see ``read_photo``.
     """
-    with _decoding_errors(name), _open(data) as image:
+    with _decoding_errors(name), _open(data, limits) as image:
         _check_size(image, data, limits)
         require_one_of(image, data, name)
         photo = _read(image, data, policy)
@@ -228,25 +228,34 @@ def _load(image: Image.Image) -> None:
 def _check_size(image: Image.Image, data: bytes, limits: Limits) -> None:
     pixels = image.width * image.height
     if pixels > limits.pixels:
-        raise PhotoError(
-            f"expected at most {limits.pixels / 1e6:g} megapixels, got {pixels / 1e6:.0f}; "
-            "reduce it first, or raise --max-megapixels if you trust it"
-        )
+        raise _too_large(limits, f"{pixels / 1e6:.0f}")
     scans = count_scans(data) if image.format in ("JPEG", "MPO") else 0
     if scans > limits.scans:
         raise PhotoError(f"expected a JPEG of at most {limits.scans} scans, got {scans}; save it anew first")
+
+
+def _too_large(limits: Limits, got: str) -> PhotoError:
+    return PhotoError(
+        f"expected at most {limits.pixels / 1e6:g} megapixels, got {got}; "
+        "reduce it first, or raise --max-megapixels if you trust it"
+    )
 
 
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _open(data: bytes) -> Image.Image:
-    """The file's header read; with our limits instead of Pillow's, which is a global and lower than some cameras'."""
+def _open(data: bytes, limits: Limits) -> Image.Image:
+    """The file's header read; with our limit instead of Pillow's, which is a global and lower than some cameras'.
+
+    Pillow refuses what has twice as many pixels; it already makes a GIF's canvas here.
+    """
     with _pillows_limit:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.pixels
         try:
             return Image.open(io.BytesIO(data), formats=readable())
+        except Image.DecompressionBombError:
+            raise _too_large(limits, "more than twice as many") from None
         finally:
             Image.MAX_IMAGE_PIXELS = before
 
