@@ -21,20 +21,21 @@ from cloak.types import (
     Match,
     PhotoPlan,
     PhotoReport,
+    Progress,
     Visibility,
 )
 
 if TYPE_CHECKING:
     from cloak.examine import compare, detect_faces
     from cloak.photo import Limits
-    from cloak.protect import Cloaker, Progress
+    from cloak.protect import Cloaker
 
 __version__ = "0.1.0"
 
 LATER = {
     "cloak.examine": ("compare", "detect_faces"),
     "cloak.photo": ("Limits",),
-    "cloak.protect": ("Cloaker", "Progress"),
+    "cloak.protect": ("Cloaker",),
 }
 
 __all__ = [

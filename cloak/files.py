@@ -1,5 +1,6 @@
 """Paths -> which photo goes where. Nothing is read here but the names in folders."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ class Job:
     target: Path
     root: Path
     error: str = ""
+
+    @property
+    def place(self) -> str:
+        """The target below its root: the same wherever the folders lie."""
+        return str(self.target.relative_to(self.root)) if self.target.is_relative_to(self.root) else self.target.name
 
 
 def plan_jobs(paths: Iterable[Path], out: Path | None = None, *, recursive: bool = False) -> list[Job]:
@@ -111,6 +117,45 @@ class Layout:
             )
         if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root)):
             raise UsageError(f"{shown(path)}: a link leads out of {shown(root)}, where results go; remove the link")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several equal parts of the work, for as many machines.
+
+    Attributes:
+        number: from 1.
+        count: of the parts.
+    """
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """ "2/8" -> the second of eight.
+
+        Raises:
+            UsageError: anything else.
+        """
+        number, slash, count = text.partition("/")
+        if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise UsageError(f"expected a shard such as 2/8, the second of eight; got {text!r}")
+        return cls(int(number), int(count))
+
+    def __str__(self) -> str:
+        return f"{self.number}-of-{self.count}" if self.count > 1 else ""
+
+    def holds(self, job: Job) -> bool:
+        """Whether a photo belongs to this part: by its result's place, so wherever the folder lies."""
+        digest = hashlib.sha256(job.place.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
+
+
+def lay_out(paths: Iterable[Path | str], out: Path | str | None, *, recursive: bool = False) -> Layout:
+    """Which photo goes where; see ``Cloaker.protect_files``."""
+    where = Path(out) if out is not None else None
+    return Layout.of(plan_jobs([Path(path) for path in paths], where, recursive=recursive))
 
 
 def same_file(a: Path, b: Path) -> bool:

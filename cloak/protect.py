@@ -3,20 +3,19 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from PIL import Image
 
 from cloak import __version__
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector, order_faces
-from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, UsageError, sentence_on
+from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, CloakError, SaveError, UsageError, sentence_on
 from cloak.examine import find_device, open_photo
 from cloak.expected import expect
-from cloak.files import Job, Layout, plan_jobs
+from cloak.files import Job, Layout, lay_out
 from cloak.measure import missed_faces, report_face
 from cloak.metadata import Policy, apply_policy, check_policy, left_out
 from cloak.methods import find_mode
@@ -24,31 +23,11 @@ from cloak.names import shown
 from cloak.patches import Residual
 from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, read_back, read_photo, save_bytes, suffix_for, to_image
 from cloak.pipeline import Prepared, cut, encode_protected, perturb, prepare, to_residuals
-from cloak.recognizers import SURROGATES, Recognizer, load_recognizer
-from cloak.recognizers.source import twins
-from cloak.surrogates import AUTO, load_surrogates
-from cloak.types import CloakResult, Expected, Face, PhotoPlan, PhotoReport, Pixels
+from cloak.recognizers import SURROGATES
+from cloak.surrogates import AUTO, judges_of, load_surrogates
+from cloak.types import CloakResult, Expected, Face, PhotoPlan, PhotoReport, Pixels, Progress
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a batch stands.
-
-    Attributes:
-        photo: the photo's number, from 0.
-        photos: how many there are.
-        source: the photo.
-        step: what is being done.
-        done: the share of this photo that is done, 0..1.
-    """
-
-    photo: int
-    photos: int
-    source: Path
-    step: str
-    done: float
 
 
 class Cloaker:
@@ -93,6 +72,18 @@ class Cloaker:
         self._recognizers, self.notes = load_surrogates(surrogates, self.device)
         self._detector = FaceDetector(self.device)
         self._judges = judges_of(self._recognizers, self.device)
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What decides how results look: for a journal, to tell whether they were made in one way."""
+        names = [recognizer.spec.name for recognizer in self._recognizers]
+        return {
+            "version": __version__,
+            "mode": self.method.name,
+            "seed": self.seed,
+            "metadata": self.metadata,
+            "surrogates": names,
+        }
 
     def protect(self, image: Path | str | Image.Image | Pixels) -> CloakResult:
         """Protect one photo in memory; nothing is written.
@@ -145,22 +136,43 @@ class Cloaker:
         Raises:
             UsageError: ``out`` is a file.
         """
-        layout = _layout(paths, out, recursive)
+        layout = lay_out(paths, out, recursive=recursive)
         for index, job in enumerate(layout.jobs):
 
             def tell(step: str, done: float, index: int = index, job: Job = job) -> None:
                 on_progress(Progress(index, len(layout.jobs), job.source, step, done))
 
-            start = time.perf_counter()
-            try:
-                report = self._protect_file(job, layout, overwrite, tell)
-            except AlreadyCloakedError as error:
-                report = PhotoReport(skipped=str(error))
-            except PHOTO_ERRORS as error:
-                report = PhotoReport(error=sentence_on(error, job.source))
-            tell("done", 1.0)
-            seconds = time.perf_counter() - start
-            yield replace(report, source=job.source, mode=self.method.name, seconds=seconds)
+            yield self.protect_job(job, layout, overwrite=overwrite, on_step=tell)
+
+    def protect_job(
+        self,
+        job: Job,
+        layout: Layout,
+        *,
+        overwrite: bool = False,
+        on_step: Callable[[str, float], None] = lambda step, done: None,
+        on_saving: Callable[[Path], None] = lambda target: None,
+    ) -> PhotoReport:
+        """Protect one photo of a layout; whatever goes wrong with it is in its report.
+
+        Args:
+            job: the photo, and where its result goes.
+            layout: that it belongs to.
+            overwrite: whether a result that exists already is replaced.
+            on_step: called with what is done, and the share of the photo that is done, 0..1.
+            on_saving: called with the result's path just before it is written.
+        """
+        start = time.perf_counter()
+        try:
+            report = self._protect_file(job, layout, overwrite, on_step, on_saving)
+        except AlreadyCloakedError as error:
+            report = PhotoReport(skipped=str(error))
+        except PHOTO_ERRORS as error:
+            passing = not isinstance(error, CloakError) or isinstance(error, SaveError)
+            report = PhotoReport(error=sentence_on(error, job.source), passing=passing)
+        on_step("done", 1.0)
+        seconds = time.perf_counter() - start
+        return replace(report, source=job.source, mode=self.method.name, seconds=seconds)
 
     def plan_files(
         self,
@@ -171,7 +183,7 @@ class Cloaker:
         overwrite: bool = False,
     ) -> Iterator[PhotoPlan]:
         """What ``protect_files`` would do: photos are read and their faces found, nothing is written."""
-        layout = _layout(paths, out, recursive)
+        layout = lay_out(paths, out, recursive=recursive)
         for job in layout.jobs:
             try:
                 photo, target = self._open_job(job, layout, overwrite)
@@ -211,7 +223,12 @@ class Cloaker:
         return photo, target
 
     def _protect_file(
-        self, job: Job, layout: Layout, overwrite: bool, tell: Callable[[str, float], None]
+        self,
+        job: Job,
+        layout: Layout,
+        overwrite: bool,
+        tell: Callable[[str, float], None],
+        on_saving: Callable[[Path], None],
     ) -> PhotoReport:
         tell("finding faces", 0.0)
         photo, target = self._open_job(job, layout, overwrite)
@@ -227,6 +244,7 @@ class Cloaker:
 
         data, report = self._protect(photo, shown(job.source), make)
         layout.check(target, job.root)  # again: folders change
+        on_saving(target)
         save_bytes(data, target, overwrite=overwrite)
         return replace(report, output=target, removed=photo.removed, notes=photo.notes)
 
@@ -263,18 +281,3 @@ class Cloaker:
         """What the benchmark says of such a face; it was made with all the surrogates that ship."""
         names = {recognizer.spec.name for recognizer in self._recognizers}
         return expect(self.method.name, face.width) if names >= set(SURROGATES) else None
-
-
-def _layout(paths: Iterable[Path | str], out: Path | str | None, recursive: bool) -> Layout:
-    where = Path(out) if out is not None else None
-    return Layout.of(plan_jobs([Path(path) for path in paths], where, recursive=recursive))
-
-
-def judges_of(surrogates: Sequence[Recognizer], device: torch.device) -> tuple[Recognizer, ...]:
-    """Who measures the result: the surrogates, for a twin its original, and in any case one that has a threshold."""
-    own = {recognizer.spec.name: recognizer for recognizer in surrogates}
-    names = dict.fromkeys([twins().get(name, name) for name in own])
-    judges = tuple(own.get(name) or load_recognizer(name, device) for name in names)
-    if any(judge.spec.threshold is not None for judge in judges):
-        return judges
-    return (*judges, load_recognizer("dlib", device))

@@ -6,7 +6,7 @@ import torch
 
 from cloak.errors import CloakError, UsageError
 from cloak.models import Model, find_model
-from cloak.recognizers import EMBEDDED, SURROGATES, Recognizer, Source, find_source, load_source
+from cloak.recognizers import EMBEDDED, SURROGATES, Recognizer, Source, find_source, load_recognizer, load_source
 from cloak.recognizers.source import copies, known_names, twins
 
 AUTO = "auto"
@@ -83,3 +83,13 @@ GAIN = (
     "on a recogniser of today that none had seen, with half as many steps again"
 )
 """What one more recogniser adds, measured: benchmarks/results/modern."""
+
+
+def judges_of(surrogates: Sequence[Recognizer], device: torch.device) -> tuple[Recognizer, ...]:
+    """Who measures the result: the surrogates, for a twin its original, and in any case one that has a threshold."""
+    own = {recognizer.spec.name: recognizer for recognizer in surrogates}
+    names = dict.fromkeys([twins().get(name, name) for name in own])
+    judges = tuple(own.get(name) or load_recognizer(name, device) for name in names)
+    if any(judge.spec.threshold is not None for judge in judges):
+        return judges
+    return (*judges, load_recognizer("dlib", device))

@@ -132,6 +132,7 @@ class PhotoReport:
         missed: faces that another way of looking still finds in the result: they are as they were.
         seconds: from reading to saving, its share of a batch's time.
         error: one sentence; empty when the photo was protected.
+        passing: whether the error may be gone another time: a full disk, short memory.
         skipped: why nothing had to be done, in one sentence; else empty.
         removed: what of the original's metadata is not in the file, in a few words each.
         notes: what else a user should know, such as another format, a sentence each.
@@ -145,6 +146,7 @@ class PhotoReport:
     missed: tuple[Face, ...] = ()
     seconds: float = 0.0
     error: str = ""
+    passing: bool = False
     skipped: str = ""
     removed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -204,6 +206,25 @@ class PhotoPlan:
     def to_json(self) -> str:
         """One line of JSON."""
         return to_json(asdict(self, dict_factory=_plain))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a batch stands.
+
+    Attributes:
+        photo: the photo's number, from 0.
+        photos: how many there are.
+        source: the photo.
+        step: what is being done.
+        done: the share of this photo that is done, 0..1.
+    """
+
+    photo: int
+    photos: int
+    source: Path
+    step: str
+    done: float
 
 
 @dataclass(frozen=True)

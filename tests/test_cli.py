@@ -150,7 +150,7 @@ def test_an_interrupt_is_told_and_130(
     def interrupt(*arguments: object, **options: object) -> list[PhotoReport]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cloak.Cloaker.protect_files", interrupt)
+    monkeypatch.setattr("cloak.Cloaker.protect_job", interrupt)
     assert main(["protect", str(photo), "--quiet"]) == 130
     assert "interrupted; finished photos are saved" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from cloak.examine import find_device
 from cloak.looks import overlap
 from cloak.photo import read_photo
 from cloak.pipeline import perturb, prepare
-from cloak.protect import Progress
+from cloak.types import Progress
 from tests.helpers import SAMPLES, quick, smooth_noise
 
 ASTRONAUT, HOPPER = SAMPLES / "astronaut.png", SAMPLES / "grace_hopper.jpg"

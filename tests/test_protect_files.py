@@ -14,7 +14,7 @@ from cloak import Cloaker, Limits
 from cloak.cli import main
 from cloak.metadata import note_of, read_metadata
 from cloak.photo import read_photo
-from cloak.protect import Progress
+from cloak.types import Progress
 from tests.helpers import SAMPLES, quick
 from tests.photo_files import camera_exif, make
 

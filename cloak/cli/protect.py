@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from cloak import PhotoReport, UsageError
+from cloak import UsageError
 from cloak.cli.common import (
     DETAILS,
     DONE,
+    INTERRUPTED,
     NOT_DONE,
     RECOGNISERS,
     add_device,
@@ -23,12 +20,12 @@ from cloak.cli.common import (
     limits_of,
     table_console,
 )
+from cloak.cli.working import Outcome, work
 from cloak.names import shown
 
 if TYPE_CHECKING:
     from cloak import Cloaker
     from cloak.cli.common import Subparsers
-    from cloak.protect import Progress as Standing
 
 
 def add_parser(commands: "Subparsers") -> None:
@@ -54,6 +51,11 @@ def add_parser(commands: "Subparsers") -> None:
         default=["auto"],
         metavar="NAME",
         help=f"recognisers that the cloak is made against, each {RECOGNISERS} (default: auto, all that are on disk)",
+    )
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="do the I-th of N equal parts, so that N machines share the work on one folder (needs -o)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, with the faces found, and write no photo"
@@ -100,21 +102,23 @@ def run(options: argparse.Namespace) -> int:
             _check_output(path, options)
     if options.dry_run:
         return _show_plan(options)
-    reports, notes = _protect_with_progress(options)
+    outcome = work(options, _cloaker)
     if not options.quiet:
-        _print_summary(reports, notes)
-    failed = [report for report in reports if report.failed]
-    for report in failed:
-        print(f"cloak: {report.reason}", file=sys.stderr)
+        _print_summary(outcome)
     if options.report:
-        _write_lines([report.to_json() for report in reports], options.report)
+        _write_lines(outcome.lines, options.report)
     if options.picture:
         from cloak.report import write_picture
 
-        write_picture(reports, options.picture)
+        write_picture(outcome.reports, options.picture)
         if not options.quiet:
-            print(f"picture: {options.picture}")
-    return NOT_DONE if failed else DONE
+            print(f"picture: {shown(options.picture)}")
+    if outcome.left:
+        print(
+            f"cloak: interrupted with {outcome.left} photos left; run the same command again to go on", file=sys.stderr
+        )
+        return INTERRUPTED
+    return NOT_DONE if outcome.failed else DONE
 
 
 def _check_output(path: Path, options: argparse.Namespace) -> None:
@@ -151,15 +155,20 @@ def _show_plan(options: argparse.Namespace) -> int:
     return NOT_DONE if failed else DONE
 
 
-def _print_summary(reports: Sequence[PhotoReport], notes: Sequence[str]) -> None:
+def _print_summary(outcome: Outcome) -> None:
     from cloak.expected import MEANING
     from cloak.report import summary_table, words_on_files
 
-    print("\n".join(notes))
-    table_console().print(summary_table(reports))
-    for line in words_on_files(reports):
+    print("\n".join(outcome.notes))
+    if outcome.earlier:
+        print(f"done before: {outcome.earlier} photos, {outcome.earlier_failed} of them not protected")
+    if outcome.counts.total() > len(outcome.reports):
+        print(", ".join(f"{count} {what}" for what, count in outcome.counts.items()))
+        return
+    table_console().print(summary_table(outcome.reports))
+    for line in words_on_files(outcome.reports):
         print(line)
-    if any(face.expected for report in reports for face in report.faces):
+    if any(face.expected for report in outcome.reports for face in report.faces):
         print(MEANING)
 
 
@@ -174,40 +183,6 @@ def _cloaker(options: argparse.Namespace) -> "Cloaker":
         metadata=options.metadata,
         limits=limits_of(options),
     )
-
-
-def _protect_with_progress(options: argparse.Namespace) -> tuple[list[PhotoReport], tuple[str, ...]]:
-    console = Console(stderr=True, quiet=options.quiet)
-    columns = (
-        TextColumn("{task.fields[photo]}"),
-        BarColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    reports = []
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("loading the recogniser", total=None, photo="")
-        cloaker = _cloaker(options)  # imports PyTorch: 2 s, during which the bar moves
-
-        def show(standing: "Standing") -> None:
-            bar.update(
-                task,
-                total=standing.photos,
-                completed=standing.photo + standing.done,
-                photo=f"photo {standing.photo + 1} of {standing.photos}",
-                description=f"{standing.step}: {escape(shown(standing.source.name))}",
-            )
-
-        for report in cloaker.protect_files(
-            options.paths,
-            options.out,
-            recursive=options.recursive,
-            overwrite=options.overwrite,
-            on_progress=show,
-        ):
-            reports.append(report)
-    return reports, cloaker.notes
 
 
 def _write_lines(lines: Sequence[str], path: Path) -> None:

@@ -3,13 +3,14 @@
 from cloak.photo.formats import FINE_JPEG, IN_MEMORY, SUFFIXES, Encoding, suffix_for
 from cloak.photo.photo import Photo, to_image
 from cloak.photo.reading import LIMITS, TRUSTED, Limits, decode, photo_of, read_back, read_bytes, read_photo
-from cloak.photo.saving import save_bytes
+from cloak.photo.saving import RUN, remove_parts, save_bytes
 from cloak.photo.writing import encode, recode
 
 __all__ = [
     "FINE_JPEG",
     "IN_MEMORY",
     "LIMITS",
+    "RUN",
     "SUFFIXES",
     "TRUSTED",
     "Encoding",
@@ -22,6 +23,7 @@ __all__ = [
     "read_bytes",
     "read_photo",
     "recode",
+    "remove_parts",
     "save_bytes",
     "suffix_for",
     "to_image",

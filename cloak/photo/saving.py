@@ -12,6 +12,10 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EM
 """What file systems without hard links, such as exFAT, answer."""
 
 
+RUN = secrets.token_hex(6)
+"""This process, in the names of its temporary files."""
+
+
 def save_bytes(data: bytes, path: Path, *, overwrite: bool = False) -> None:
     """Write a file whole or not at all: into a temporary file beside it, then moved into its place.
 
@@ -20,7 +24,7 @@ def save_bytes(data: bytes, path: Path, *, overwrite: bool = False) -> None:
     Raises:
         SaveError: the file exists (and ``overwrite`` is off), or cannot be written.
     """
-    temporary = path.with_name(f".cloak-{os.getpid()}-{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".cloak-{RUN}-{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -55,3 +59,9 @@ def _place_new(temporary: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError from None
         temporary.replace(path)
+
+
+def remove_parts(folder: Path, run: str) -> None:
+    """Remove what a process that was killed left of its temporary files."""
+    for path in folder.glob(f".cloak-{run}-*.part"):
+        path.unlink(missing_ok=True)

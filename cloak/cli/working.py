@@ -1,0 +1,176 @@
+"""The work of ``cloak protect``: progress, the journal, Ctrl-C, and what is remembered of many photos."""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cloak import PhotoReport, UsageError
+from cloak.files import Shard, lay_out
+from cloak.names import shown
+
+if TYPE_CHECKING:
+    from cloak import Cloaker
+    from cloak.files import Job
+    from cloak.journal import Journal
+    from cloak.types import Progress as Standing
+
+SHOWN = 200
+"""Photos that are told one by one; of more, numbers are."""
+
+
+@dataclass
+class Outcome:
+    """What came of a run; of many photos, as little as of few.
+
+    Attributes:
+        reports: of the first photos, SHOWN at most.
+        counts: photos protected, not protected, skipped.
+        lines: the reports as JSON, where there is no journal that has them.
+        earlier: photos that earlier runs had done.
+        earlier_failed: how many of these were not protected.
+        left: photos that were not begun.
+        notes: on the surrogates.
+    """
+
+    reports: list[PhotoReport] = field(default_factory=list)
+    counts: "Counter[str]" = field(default_factory=Counter)
+    lines: list[str] = field(default_factory=list)
+    earlier: int = 0
+    earlier_failed: int = 0
+    left: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        return self.counts["not protected"] + self.earlier_failed
+
+    def add(self, report: PhotoReport) -> None:
+        """Count a photo, and tell at once where it is not protected."""
+        self.counts["not protected" if report.failed else "skipped" if report.skipped else "protected"] += 1
+        if len(self.reports) < SHOWN:
+            self.reports.append(report)
+        if report.failed:
+            print(f"cloak: {report.reason}", file=sys.stderr)
+
+
+def work(options: argparse.Namespace, make_cloaker: Callable[[argparse.Namespace], "Cloaker"]) -> Outcome:
+    """Protect what the options name.
+
+    Raises:
+        UsageError: no shard; another run is at work there, or an earlier one had other settings.
+    """
+    shard = _shard(options)
+    with ExitStack() as stack:
+        bar = stack.enter_context(_progress(options))
+        show = _shower(bar)
+        cloaker = make_cloaker(options)  # imports PyTorch: 2 s, during which the bar moves
+        from cloak.runs import work_through
+
+        layout = lay_out(options.paths, options.out, recursive=options.recursive)
+        jobs = [job for job in layout.jobs if shard.holds(job)]
+        journal = _journal(options, cloaker, shard)
+        outcome = Outcome(notes=cloaker.notes)
+        if journal:
+            stack.enter_context(journal)
+            jobs = _not_done(jobs, journal, outcome)
+        stopped = stack.enter_context(_finishing_on_interrupt())
+        for report in work_through(
+            cloaker, layout, jobs, journal=journal, overwrite=options.overwrite, on_progress=show, stopped=stopped
+        ):
+            outcome.add(report)
+            if options.report and not journal:
+                outcome.lines.append(report.to_json())
+        outcome.left = len(jobs) - outcome.counts.total()
+        if options.report and journal:
+            outcome.lines = journal.report_lines()
+    return outcome
+
+
+def _shard(options: argparse.Namespace) -> Shard:
+    if options.shard and not options.out:
+        raise UsageError("--shard needs -o: a folder for the results that all runs write to")
+    return Shard.parse(options.shard) if options.shard else Shard()
+
+
+def _shower(bar: Progress) -> "Callable[[Standing], None]":
+    """What moves the bar."""
+    task = bar.add_task("loading the recogniser", total=None, photo="")
+    start = time.monotonic()
+
+    def show(standing: "Standing") -> None:
+        rate = 60.0 * standing.photo / (time.monotonic() - start)
+        bar.update(
+            task,
+            total=standing.photos,
+            completed=standing.photo + standing.done,
+            photo=f"photo {standing.photo + 1} of {standing.photos}" + (f", {rate:.1f} a minute" if rate else ""),
+            description=f"{standing.step}: {escape(shown(standing.source.name))}",
+        )
+
+    return show
+
+
+def _progress(options: argparse.Namespace) -> Progress:
+    console = Console(stderr=True, quiet=options.quiet)
+    columns = (
+        TextColumn("{task.fields[photo]}"),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _journal(options: argparse.Namespace, cloaker: "Cloaker", shard: Shard) -> "Journal | None":
+    """Folders into a folder are long runs."""
+    if not options.out or not any(Path(path).is_dir() for path in options.paths):
+        return None
+    from cloak.journal import Journal
+
+    return Journal.open(options.out, cloaker.settings, shard=str(shard), anew=options.overwrite)
+
+
+def _not_done(jobs: "list[Job]", journal: "Journal", outcome: Outcome) -> "list[Job]":
+    """The photos that are left to do; those of earlier runs are counted."""
+    left = []
+    for job in jobs:
+        if journal.has(job):
+            outcome.earlier += 1
+            outcome.earlier_failed += journal.done[job.place].failed
+        else:
+            left.append(job)
+    return left
+
+
+@contextmanager
+def _finishing_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C ends the run after the photo in hand; a second one at once."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped.is_set
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)
+        print("cloak: finishing the photo in hand; Ctrl-C once more stops at once", file=sys.stderr)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

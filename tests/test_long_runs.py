@@ -1,0 +1,303 @@
+"""Runs that are cut short go on; several share a folder."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cloak import Cloaker, PhotoReport, UsageError
+from cloak.cli import main
+from cloak.files import Layout, Shard, lay_out
+from cloak.journal import Journal
+from cloak.runs import work_through
+from tests.fuzz import quick_cloaker
+from tests.helpers import ROOT, smooth_noise
+
+SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+SETTINGS = {"mode": "mid"}
+
+
+@pytest.fixture
+def cloaker(monkeypatch: pytest.MonkeyPatch) -> Cloaker:
+    return quick_cloaker("default", monkeypatch.setattr)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Six photos in two folders, and a file that is none."""
+    folder = tmp_path / "in"
+    for number in range(6):
+        path = folder / f"{'ab'[number % 2]}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(smooth_noise(80, 80, seed=number)).save(path)
+    (folder / "a" / "none.png").write_text("no photo")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files but the journal and its lock."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".cloak-journal")
+    }
+
+
+def go(cloaker: Cloaker, layout: Layout, folder: Path, most: int = 100) -> list[PhotoReport]:
+    """At most so many photos of what is left."""
+    with Journal.open(folder, SETTINGS) as journal:
+        left = [job for job in layout.jobs if not journal.has(job)]
+        return list(work_through(cloaker, layout, left[:most], journal=journal))
+
+
+@pytest.fixture
+def undisturbed(cloaker: Cloaker, photos: Path, tmp_path: Path) -> dict[str, bytes]:
+    list(cloaker.protect_files([photos], tmp_path / "reference", recursive=True))
+    return contents(tmp_path / "reference")
+
+
+def test_a_run_goes_on_where_it_was(
+    cloaker: Cloaker, photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    out = tmp_path / "out"
+    layout = lay_out([photos], out, recursive=True)
+    assert len(layout.jobs) == 7
+    first, second, third = (go(cloaker, layout, out, most) for most in (3, 2, 100))
+    assert [len(reports) for reports in (first, second, third)] == [3, 2, 2]
+    assert len({report.source for report in (*first, *second, *third)}) == 7
+    assert go(cloaker, layout, out) == []
+    assert contents(out) == undisturbed
+    assert len(undisturbed) == 6
+
+
+def test_what_changed_is_done_anew_and_nothing_else(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    layout = lay_out([photos], out, recursive=True)
+    go(cloaker, layout, out)
+    Image.fromarray(smooth_noise(80, 80, seed=99)).save(photos / "a" / "0.png")
+    (out / "b" / "1.png").unlink()
+    again = go(cloaker, layout, out)
+    assert [report.source for report in again] == [photos / "a" / "0.png", photos / "b" / "1.png"]
+    assert [report.error for report in again] == ["", ""]
+
+
+def test_a_passing_error_is_tried_again(
+    cloaker: Cloaker, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    layout = lay_out([photos], out, recursive=True)
+
+    def no_memory(*arguments: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cloak.protect.prepare", no_memory)
+        assert sum(report.passing for report in go(cloaker, layout, out)) == 6
+    again = go(cloaker, layout, out)
+    assert len(again) == 6  # the file that is no photo stays none
+    assert not any(report.error for report in again)
+
+
+def test_other_settings_are_noticed(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    go(cloaker, lay_out([photos], out), out)
+    with pytest.raises(UsageError, match=r"was begun with other settings .*mode was mid, now high"):
+        Journal.open(out, {"mode": "high"})
+    with Journal.open(out, {"mode": "high"}, anew=True) as journal:
+        assert journal.done == {}
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    with (
+        Journal.open(tmp_path, SETTINGS),
+        Journal.open(tmp_path, SETTINGS, shard="2-of-3"),
+        pytest.raises(UsageError, match="another run of cloak is at work in it"),
+    ):
+        Journal.open(tmp_path, SETTINGS)
+
+
+def test_a_killed_run_s_half_line_and_half_file(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    layout = lay_out([photos], out, recursive=True)
+    go(cloaker, layout, out, 2)
+    path = out / ".cloak-journal.jsonl"
+    run = next(record["run"] for record in map(json.loads, path.read_text().split("\n")[:-1]) if "run" in record)
+    place, output = layout.jobs[2].place, layout.jobs[2].target
+    output.parent.mkdir(exist_ok=True, parents=True)
+    (output.parent / f".cloak-{run}-0123.part").write_bytes(b"half")
+    output.write_bytes(b"from the run that was killed before it could say so")
+    with open(path, "a") as journal:
+        journal.write(json.dumps({"begun": place, "output": str(output)}) + '\n{"place": "a/')
+    again = go(cloaker, layout, out)
+    assert [report.source for report in again] == [job.source for job in layout.jobs[2:]]
+    assert again[0].error == ""
+    assert output.read_bytes().startswith(b"\x89PNG")
+    assert not list(out.rglob("*.part"))
+    assert go(cloaker, layout, out) == []
+
+
+def test_a_file_of_somebody_else_is_not_taken_for_ours(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    layout = lay_out([photos], out, recursive=True)
+    foreign = layout.jobs[0].target
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"mine")
+    for _ in range(2):
+        report = go(cloaker, layout, out, 1)
+        assert not report or "exists already" in report[0].error or report[0].source != layout.jobs[0].source
+    assert foreign.read_bytes() == b"mine"
+
+
+# shards
+
+
+def test_shards_share_the_work_wherever_the_folder_lies(photos: Path, tmp_path: Path) -> None:
+    def parts(folder: Path, out: Path) -> list[list[str]]:
+        jobs = lay_out([folder], out, recursive=True).jobs
+        return [[job.place for job in jobs if Shard(number, 3).holds(job)] for number in (1, 2, 3)]
+
+    before = parts(photos, tmp_path / "out")
+    assert sorted(place for part in before for place in part) == sorted(
+        job.place for job in lay_out([photos], tmp_path / "out", recursive=True).jobs
+    )
+    photos.rename(tmp_path / "moved")
+    assert parts(tmp_path / "moved", tmp_path / "elsewhere") == before
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "a/b", "-1/2", "1/2/3", "1.5/2"])
+def test_what_is_no_shard(text: str) -> None:
+    with pytest.raises(UsageError, match="expected a shard such as 2/8"):
+        Shard.parse(text)
+
+
+# the command
+
+
+@pytest.fixture
+def command(cloaker: Cloaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloak.cli.protect._cloaker", lambda options: cloaker)
+
+
+@pytest.mark.usefixtures("command")
+def test_the_command_goes_on_and_reports_all(
+    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, report = tmp_path / "out", tmp_path / "report.jsonl"
+    arguments = ["protect", str(photos), "-o", str(out), "--recursive", "--report", str(report)]
+    assert main(arguments) == FAILURE  # one file is no photo, and the tiny recogniser is not fooled
+    assert contents(out) == undisturbed
+    first = report.read_text()
+    assert len(first.splitlines()) == 7
+    report.unlink()
+    assert main(arguments) == FAILURE
+    shown = capsys.readouterr()
+    assert "done before: 7 photos, " in shown.out
+    assert report.read_text() == first
+
+
+@pytest.mark.usefixtures("command")
+def test_shards_of_the_command_make_what_one_run_makes(
+    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    for shard in ("1/3", "2/3", "3/3"):
+        main(["protect", str(photos), "-o", str(out), "--recursive", "--shard", shard, "--quiet"])
+    assert contents(out) == undisturbed
+    assert main(["protect", str(photos), "--recursive", "--shard", "1/3"]) == USAGE
+    assert "--shard needs -o" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("command")
+def test_of_many_photos_numbers_are_told(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cloak.cli.working.SHOWN", 3)
+    main(["protect", str(photos), "-o", str(tmp_path / "out"), "--recursive"])
+    shown = capsys.readouterr()
+    assert "not protected" in shown.out
+    assert "similarity before" not in shown.out
+    assert shown.err.count("cloak: ") == 7 - shown.out.count(" protected, ")
+
+
+SLOWLY = """
+import sys, time
+from tests.fuzz import quick_cloaker
+import cloak.protect, cloak.cli.protect, cloak.cli
+cloaker = quick_cloaker("default")
+encode = cloak.protect.encode_protected
+def slowly(*arguments):
+    time.sleep(0.15)
+    return encode(*arguments)
+cloak.protect.encode_protected = slowly
+cloak.cli.protect._cloaker = lambda options: cloaker
+print("ready", flush=True)
+sys.exit(cloak.cli.main(sys.argv[1:]))
+"""
+
+
+def start(photos: Path, out: Path) -> "subprocess.Popen[str]":
+    arguments = ["protect", str(photos), "-o", str(out), "--recursive"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOWLY, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def killed_and_resumed(photos: Path, out: Path, kills: int, longest: float) -> None:
+    moments = random.Random(0)
+    for _ in range(kills):
+        process = start(photos, out)
+        time.sleep(moments.uniform(0.0, longest))
+        process.kill()
+        process.communicate()
+    process = start(photos, out)
+    process.communicate(timeout=60)
+
+
+def test_a_run_that_is_killed_ends_with_the_files_of_an_undisturbed_one(
+    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    killed_and_resumed(photos, tmp_path / "out", kills=2, longest=0.8)
+    assert contents(tmp_path / "out") == undisturbed
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments(cloaker: Cloaker, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(40):
+        Image.fromarray(smooth_noise(80, 80, seed=number)).save(folder / f"{number}.jpg", quality=90)
+    list(cloaker.protect_files([folder], tmp_path / "reference"))
+    killed_and_resumed(folder, tmp_path / "out", kills=10, longest=1.2)
+    assert contents(tmp_path / "out") == contents(tmp_path / "reference")
+
+
+def test_ctrl_c_finishes_the_photo_in_hand_and_says_how_to_go_on(
+    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    out = tmp_path / "out"
+    process = start(photos, out)
+    while not contents(out):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED
+    assert "finishing the photo in hand" in said
+    assert "photos left; run the same command again to go on" in said
+    done = contents(out)
+    assert 0 < len(done) < 6
+    assert all(undisturbed[name] == content for name, content in done.items())
+    start(photos, out).communicate(timeout=60)
+    assert contents(out) == undisturbed
