@@ -87,6 +87,16 @@ class Journal:
             raise
         return journal
 
+    @classmethod
+    def join(cls, path: Path) -> "Journal":
+        """Write to a journal that a parent process has open."""
+        journal = cls(path)
+        for record in journal.records():
+            journal._take(record)
+        journal._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        journal._write({"run": RUN})
+        return journal
+
     def _read(self, settings: dict[str, Any]) -> None:
         is_new, runs = not self.path.exists(), []
         for record in self.records():
@@ -102,10 +112,7 @@ class Journal:
                 )
             if "run" in record:
                 runs.append(record["run"])
-            if "begun" in record:
-                self.begun[record["begun"]] = record["output"]
-            if "report" in record:
-                self._note(record)
+            self._take(record)
         for output in self.begun.values():
             for run in runs:
                 remove_parts(Path(output).parent, run)
@@ -116,7 +123,12 @@ class Journal:
             self._file.write("\n")  # behind a line that a killed run may have begun
         self._write({"run": RUN})
 
-    def _note(self, record: Mapping[str, Any]) -> None:
+    def _take(self, record: Mapping[str, Any]) -> None:
+        """What a line says of a photo."""
+        if "begun" in record:
+            self.begun[record["begun"]] = record["output"]
+        if "report" not in record:
+            return
         place, report = record["place"], record["report"]
         self.begun.pop(place, None)
         if report["passing"]:

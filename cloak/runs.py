@@ -1,6 +1,6 @@
 """Long runs: a layout's photos one after the other, with a journal, until told to stop."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from cloak.files import Job, Layout
@@ -12,7 +12,7 @@ from cloak.types import PhotoReport, Progress
 def work_through(
     cloaker: Cloaker,
     layout: Layout,
-    jobs: list[Job],
+    jobs: Sequence[Job],
     *,
     journal: Journal | None = None,
     overwrite: bool = False,

@@ -58,6 +58,13 @@ def add_parser(commands: "Subparsers") -> None:
         help="do the I-th of N equal parts, so that N machines share the work on one folder (needs -o)",
     )
     parser.add_argument(
+        "--workers",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="processes to share the work, each with 1 GB of memory (default: 1); for many photos, one for each core",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, with the faces found, and write no photo"
     )
     kept = parser.add_mutually_exclusive_group()
@@ -183,6 +190,12 @@ def _cloaker(options: argparse.Namespace) -> "Cloaker":
         metadata=options.metadata,
         limits=limits_of(options),
     )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of processes, 1 or more, got {text}")
+    return int(text)
 
 
 def _write_lines(lines: Sequence[str], path: Path) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ def work(options: argparse.Namespace, make_cloaker: Callable[[argparse.Namespace
         show = _shower(bar)
         cloaker = make_cloaker(options)  # imports PyTorch: 2 s, during which the bar moves
         from cloak.runs import work_through
+        from cloak.workers import share_out
 
         layout = lay_out(options.paths, options.out, recursive=options.recursive)
         jobs = [job for job in layout.jobs if shard.holds(job)]
@@ -86,9 +88,22 @@ def work(options: argparse.Namespace, make_cloaker: Callable[[argparse.Namespace
             stack.enter_context(journal)
             jobs = _not_done(jobs, journal, outcome)
         stopped = stack.enter_context(_finishing_on_interrupt())
-        for report in work_through(
-            cloaker, layout, jobs, journal=journal, overwrite=options.overwrite, on_progress=show, stopped=stopped
-        ):
+        if options.workers > 1:
+            reports = share_out(
+                partial(make_cloaker, options),
+                layout,
+                jobs,
+                workers=options.workers,
+                journal=journal.path if journal else None,
+                overwrite=options.overwrite,
+                on_progress=show,
+                stopped=stopped,
+            )
+        else:
+            reports = work_through(
+                cloaker, layout, jobs, journal=journal, overwrite=options.overwrite, on_progress=show, stopped=stopped
+            )
+        for report in reports:
             outcome.add(report)
             if options.report and not journal:
                 outcome.lines.append(report.to_json())

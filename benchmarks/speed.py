@@ -1,0 +1,172 @@
+"""Where a photo's time goes, and how much of it is the floor: ratios, measured in one run.
+
+    python -m benchmarks.speed --out benchmarks/results/speed [--mode mid] [--photos 6] [--device cpu]
+
+The floor is the time of the surrogates' bare forward-and-backward passes, as many as the mode takes,
+each at the batch size between 1 and 16 crops at which a crop takes the least time on this device. The
+whole is the command's work on a folder of photos after start-up, one photo after the other; its stages
+are timed by wrappers around the functions that the work consists of. Start-up, imports and weights, is
+measured in processes of its own. Writes OUT.json and OUT.md.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+import cloak.optimize
+import cloak.pipeline
+import cloak.protect
+from cloak import Cloaker
+from cloak.bench.run import provenance
+from cloak.detect import FaceDetector
+from cloak.methods import Method
+from cloak.recognizers import Recognizer
+
+HERE = Path(__file__).parent
+
+STAGES = {
+    "reading": (cloak.protect, "read_photo"),
+    "detection": (FaceDetector, "detect"),
+    "loop": (cloak.pipeline, "cloak_patches"),
+    "passes of the loop": (cloak.optimize, "_look_through"),
+    "fit and encoding": (cloak.protect, "encode_protected"),
+    "check for missed faces": (cloak.protect, "missed_faces"),
+    "report": (Cloaker, "_report"),
+    "saving": (cloak.protect, "save_bytes"),
+}
+"""What is told apart -> where its function is looked up."""
+
+BATCHES = (1, 2, 4, 8, 16)
+
+
+def synchronized(device: torch.device) -> float:
+    """Seconds, when all that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def seconds_a_crop(recognizer: Recognizer, batch: int, device: torch.device) -> float:
+    """One forward and backward pass, of a batch, over its crops; the median of five."""
+    crops = torch.rand(batch, 3, *recognizer.spec.size, device=device)
+    taken = []
+    for _ in range(7):
+        crops.requires_grad_(True)
+        start = synchronized(device)
+        torch.autograd.grad(recognizer(crops)[:, 0].sum(), crops)
+        taken.append((synchronized(device) - start) / batch)
+    return median(taken[2:])
+
+
+def floor_of(cloaker: Cloaker) -> dict[str, Any]:
+    """Seconds that the bare passes of one face take, and at which batch."""
+    recognizers: tuple[Recognizer, ...] = cloaker._recognizers
+    method: Method = cloaker.method.for_surrogates(len(recognizers))
+    crops = method.steps * method.views.count * (1 if method.turns else len(recognizers))
+    best = {}
+    for recognizer in recognizers:
+        times = {batch: seconds_a_crop(recognizer, batch, cloaker.device) for batch in BATCHES}
+        batch = min(times, key=lambda size: times[size])
+        best[recognizer.spec.name] = {"batch": batch, "ms_a_crop": round(1000 * times[batch], 2)}
+    share = crops / len(recognizers)
+    return {"crops": crops, "best": best, "seconds": sum(share * one["ms_a_crop"] / 1000 for one in best.values())}
+
+
+def timed(
+    function: Callable[..., Any], name: str, spent: "dict[str, float]", device: torch.device
+) -> Callable[..., Any]:
+    """The function, whose seconds are added up under a name."""
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        start = synchronized(device)
+        result = function(*arguments, **options)
+        spent[name] += synchronized(device) - start
+        return timed(result, name, spent, device) if name == "passes of the loop" and callable(result) else result
+
+    return run
+
+
+def stages_of(cloaker: Cloaker, photos: list[Path], folder: str) -> tuple[float, int, dict[str, float]]:
+    """Seconds of the whole work, faces, and seconds of each stage."""
+    spent = dict.fromkeys(STAGES, 0.0)
+    originals = {name: getattr(*place) for name, place in STAGES.items()}
+    for name, (owner, attribute) in STAGES.items():
+        setattr(owner, attribute, timed(originals[name], name, spent, cloaker.device))
+    try:
+        start = synchronized(cloaker.device)
+        faces = sum(len(report.faces) for report in cloaker.protect_files(photos, folder, overwrite=True))
+        return synchronized(cloaker.device) - start, faces, spent
+    finally:
+        for name, (owner, attribute) in STAGES.items():
+            setattr(owner, attribute, originals[name])
+
+
+def seconds_to_start() -> dict[str, float]:
+    """In processes of their own, medians of three: Python with our imports, and with weights loaded."""
+    programs = {
+        "imports of the command": "import cloak.cli",
+        "and of PyTorch": "import cloak.protect",
+        "and the models": "import cloak; cloak.Cloaker(device='cpu')",
+    }
+    return {name: round(median(_run(program) for _ in range(3)), 2) for name, program in programs.items()}
+
+
+def _run(program: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], check=True)
+    return time.perf_counter() - start
+
+
+def table(results: dict[str, Any]) -> str:
+    """Markdown."""
+    floor = results["floor"]["seconds"]
+    lines = ["| stage | s a face | of the floor |", "|---|---|---|", f"| floor | {floor:.2f} | 1.00 |"]
+    rows = [*results["stages"].items(), ("whole", results["whole"])]
+    lines += [f"| {name} | {seconds:.2f} | {seconds / floor:.2f} |" for name, seconds in rows]
+    start = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in results["start"].items())
+    return "\n".join(lines) + f"\n\nStart-up: {start}.\n"
+
+
+def main() -> None:
+    shared = HERE.resolve().parents[1] / "shared"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=shared / "data/lfw-dev/people")
+    parser.add_argument("--photos", type=int, default=6)
+    parser.add_argument("--mode", default="mid")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, required=True, help="without suffix")
+    options = parser.parse_args()
+    photos = [sorted(folder.iterdir())[0] for folder in sorted(options.data.iterdir())[: options.photos]]
+    cloaker = Cloaker(options.mode, device=options.device)
+    with TemporaryDirectory() as folder:
+        list(cloaker.protect_files(photos[:1], folder))  # what is done once is done
+        floors = [floor_of(cloaker)]
+        whole, faces, spent = stages_of(cloaker, photos, folder)
+        floors.append(floor_of(cloaker))
+    spent["loop"] -= spent["passes of the loop"]
+    results = {
+        "provenance": provenance(options.device),
+        "mode": options.mode,
+        "photos": len(photos),
+        "faces": faces,
+        "floor": min(floors, key=lambda one: one["seconds"]),
+        "whole": whole / faces,
+        "stages": {("loop but its passes" if name == "loop" else name): spent[name] / faces for name in STAGES},
+        "start": seconds_to_start(),
+    }
+    options.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    options.out.with_suffix(".md").write_text(table(results))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Photos shared among processes."""
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cloak import Cloaker, CloakError, PhotoReport, Progress
+from cloak.cli import main
+from cloak.files import Layout, lay_out
+from cloak.journal import Journal
+from cloak.workers import share_out
+from tests.fuzz import quick_cloaker
+from tests.helpers import smooth_noise
+
+SETTINGS = {"mode": "mid"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight photos, of which two would take one name."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(7):
+        Image.fromarray(smooth_noise(80, 80, seed=number)).save(folder / f"{number}.png")
+    Image.fromarray(smooth_noise(80, 80, seed=7)).save(folder / "0.gif")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".cloak-journal")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("reference")
+    with pytest.MonkeyPatch.context() as patch:
+        list(quick_cloaker("default", patch.setattr).protect_files([photos], out))
+    return contents(out)
+
+
+def share(layout: Layout, out: Path, make: partial[Cloaker], **options: object) -> list[PhotoReport]:
+    with Journal.open(out, SETTINGS) as journal:
+        left = [job for job in layout.jobs if not journal.has(job)]
+        return list(share_out(make, layout, left, workers=2, journal=journal.path, **options))  # type: ignore[arg-type]
+
+
+QUICK = partial(quick_cloaker, "default")
+
+
+def test_two_processes_make_what_one_makes(photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    layout = lay_out([photos], tmp_path)
+    seen: list[Progress] = []
+    reports = share(layout, tmp_path, QUICK, on_progress=seen.append)
+    assert [report.source for report in reports] == [job.source for job in layout.jobs]
+    assert contents(tmp_path) == undisturbed
+    assert len(undisturbed) == 8
+    assert [standing.photo for standing in seen] == list(range(8))
+    assert share(layout, tmp_path, QUICK) == []
+
+
+def test_told_to_stop_they_finish_what_they_have(photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    layout = lay_out([photos], tmp_path)
+    done: list[Progress] = []
+    reports = share(layout, tmp_path, QUICK, on_progress=done.append, stopped=lambda: len(done) > 0)
+    assert 0 < len(reports) < 8
+    share(layout, tmp_path, QUICK)
+    assert contents(tmp_path) == undisturbed
+
+
+class Dying:
+    """Makes Cloakers whose third photo kills the process."""
+
+    def __call__(self) -> Cloaker:
+        cloaker = quick_cloaker("default")
+        protect, count = cloaker._protect_file, iter(range(100))
+
+        def dying(*arguments: object) -> PhotoReport:
+            if next(count) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return protect(*arguments)  # type: ignore[arg-type]
+
+        cloaker._protect_file = dying  # type: ignore[method-assign,assignment]
+        return cloaker
+
+
+def test_a_process_that_dies_loses_nothing(photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    layout = lay_out([photos], tmp_path)
+    with pytest.raises(CloakError, match=r"one of the 2 processes died.* run the same command again"):
+        share(layout, tmp_path, Dying())  # type: ignore[arg-type]
+    assert 0 < len([name for name in contents(tmp_path) if not name.endswith(".part")]) < 8
+    share(layout, tmp_path, QUICK)
+    assert contents(tmp_path) == undisturbed
+
+
+def test_a_number_of_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("0", "-1", "two"):
+        with pytest.raises(SystemExit):
+            main(["protect", "a.jpg", "--workers", wrong])
+        assert "expected a number of processes, 1 or more" in capsys.readouterr().err
