@@ -67,25 +67,41 @@ class Journal:
             anew: whether an earlier run is forgotten.
 
         Raises:
-            UsageError: another run is at work, or the earlier one had other settings.
+            UsageError: another run is at work, the earlier one had other settings, or the journal is
+                damaged, a link, or cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         journal = cls(folder / f"{NAME}{f'-{shard}' if shard else ''}.jsonl")
-        journal._lock = FileLock(journal.path.with_suffix(".lock"))
         try:
-            journal._lock.acquire(timeout=0)
+            journal._lock_folder(folder)
+            if anew:
+                journal.path.unlink(missing_ok=True)
+            journal._read(dict(settings))
+        except OSError as error:
+            journal.close()
+            raise UsageError(f"{shown(folder)}: cannot be written to: {error.strerror or error}") from None
+        except (KeyError, TypeError, AttributeError):
+            journal.close()
+            raise UsageError(
+                f"{shown(journal.path)}: is no journal of cloak, or damaged; remove it, or pass --overwrite"
+            ) from None
+        except UsageError:
+            journal.close()
+            raise
+        return journal
+
+    def _lock_folder(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = self.path.with_suffix(".lock")
+        for path in (self.path, lock):
+            if path.is_symlink():
+                raise UsageError(f"{shown(path)}: is a link, which would be written through; remove it")
+        self._lock = FileLock(lock)
+        try:
+            self._lock.acquire(timeout=0)
         except Timeout:
             raise UsageError(
                 f"{shown(folder)}: another run of cloak is at work in it; wait for it, or divide the work with --shard"
             ) from None
-        if anew:
-            journal.path.unlink(missing_ok=True)
-        try:
-            journal._read(dict(settings))
-        except UsageError:
-            journal._lock.release()
-            raise
-        return journal
 
     @classmethod
     def join(cls, path: Path) -> "Journal":

@@ -122,6 +122,29 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
         Journal.open(tmp_path, SETTINGS)
 
 
+def test_journals_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="/proc/nothing: cannot be written to"):
+        Journal.open(Path("/proc/nothing"), SETTINGS)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine\n")
+    for name in (".cloak-journal.jsonl", ".cloak-journal.lock"):
+        folder = tmp_path / name[7:]
+        folder.mkdir()
+        (folder / name).symlink_to(elsewhere)
+        with pytest.raises(UsageError, match="is a link, which would be written through"):
+            Journal.open(folder, SETTINGS)
+    assert elsewhere.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("line", ['{"settings": 5}', '{"report": {}}', '{"place": 1, "report": 2}', '{"begun": []}'])
+def test_a_journal_with_other_things_in_it(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".cloak-journal.jsonl").write_text(line + "\n")
+    with pytest.raises(UsageError, match="is no journal of cloak, or damaged"):
+        Journal.open(tmp_path, SETTINGS)
+    with Journal.open(tmp_path, SETTINGS, anew=True) as journal:
+        assert journal.done == {}
+
+
 def test_a_killed_run_s_half_line_and_half_file(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     layout = lay_out([photos], out, recursive=True)
