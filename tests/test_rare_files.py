@@ -1,6 +1,7 @@
 """Rare kinds of files that people have all the same."""
 
 import io
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -171,3 +172,16 @@ def test_a_gif_whose_canvas_is_a_bomb_is_refused_before_it_is_made(monkeypatch: 
     with pytest.raises(PhotoError, match="expected at most 200 megapixels, got more than twice as many"):
         decode(bytes(gif), "photo")
     assert made == []
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_the_transparent_grey_of_a_png_of_few_bits(bits: int) -> None:
+    most = 2**bits - 1
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8) % (most + 1)
+    whole = bytes(pyvips.Image.new_from_array(grey * (255 // most)).pngsave_buffer(bitdepth=bits))
+    assert whole[24] == bits
+    content = b"tRNS" + (1).to_bytes(2, "big")
+    chunk = (2).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big")
+    photo = decode(whole[:33] + chunk + whole[33:], "photo")
+    assert photo.alpha is not None
+    np.testing.assert_array_equal(photo.alpha == 0, grey == 1)

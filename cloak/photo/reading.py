@@ -132,6 +132,7 @@ def _read(image: Image.Image, data: bytes, policy: Policy) -> Photo:
     deep = _deep_of(image, data)
     if deep is None:
         _load(image)
+        _mend_transparency(image, data)
     orientation = 1 if image.format == "TIFF" and deep is None else _orientation_of(image)
     found = read_metadata(image, data)
     stated, pale = stated_by_number(image, data) if not found.icc_profile else (b"", "")
@@ -223,6 +224,14 @@ def _load(image: Image.Image) -> None:
     if image.format == "TIFF" and ORIENTATION not in getattr(image, "tag_v2", ()):
         image.getexif()[ORIENTATION] = 1
     image.load()
+
+
+def _mend_transparency(image: Image.Image, data: bytes) -> None:
+    """A grey PNG of 2 or 4 bits: Pillow brings its samples to 8 bits, and not the one that is transparent."""
+    bits, stated = data[24] if image.format == "PNG" else 8, image.info.get("transparency")
+    if image.mode == "L" and bits in (2, 4) and isinstance(stated, int):
+        most = 2**bits - 1
+        image.info["transparency"] = stated * (255 // most) if stated <= most else stated
 
 
 def _check_size(image: Image.Image, data: bytes, limits: Limits) -> None:
