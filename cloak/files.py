@@ -163,6 +163,15 @@ def same_file(a: Path, b: Path) -> bool:
     return _identity(a) == _identity(b)
 
 
+def stamp_of(path: Path) -> str:
+    """What changes when a file is changed: its size and time; empty where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
 def free_name(target: Path, taken: set[str]) -> Path:
     """The target, or with a number behind its name where an earlier one has it; notes it as taken."""
     free, number = target, 2

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from filelock import FileLock, Timeout
 
 from cloak.errors import UsageError
-from cloak.files import Job
+from cloak.files import Job, stamp_of
 from cloak.names import shown
 from cloak.photo import RUN, remove_parts
 from cloak.types import PhotoReport, to_json
@@ -187,8 +187,6 @@ class Journal:
 
     def report_lines(self) -> list[str]:
         """The reports of all photos as lines of JSON, each photo's last, in the order of the first."""
-        assert self._file is not None
-        self._file.flush()
         latest = {record["place"]: record["report"] for record in self.records() if "report" in record}
         return [to_json(report) for report in latest.values()]
 
@@ -211,12 +209,3 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def stamp_of(path: Path) -> str:
-    """What changes when a file is changed: its size and time; empty where there is none."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return ""
-    return f"{found.st_size}-{found.st_mtime_ns}"

@@ -162,8 +162,7 @@ def encode_protected(
         if best and photo.bytes and estimated_size(coded) > SURELY * GROWTH * photo.bytes:
             break
         try:
-            data = _encode_within_budget(Composition(coded, prepared.faces, residuals, method).fitted())
-            seen = read_back(data).pixels
+            data, seen = _encode_within_budget(Composition(coded, prepared.faces, residuals, method).fitted())
         except CloakError as error:  # x265's finest pictures of 48 megapixels cannot be decoded
             if best:
                 break
@@ -202,16 +201,15 @@ def estimated_size(photo: Photo) -> float:
     return len(encode(bare)) * photo.pixels.size / sample.size
 
 
-def _encode_within_budget(composition: Composition) -> bytes:
-    """The file; faces that encoding put over their budget are reduced until they fit."""
+def _encode_within_budget(composition: Composition) -> tuple[bytes, Pixels]:
+    """The file, and what it shows; faces that encoding put over their budget are reduced until they fit."""
     photo = composition.photo
     while True:
         data = encode(replace(photo, pixels=composition.pixels()))
-        if photo.encoding.lossless:
-            return data
-        smaller = composition.shrunk(read_back(data).pixels)
+        saved = read_back(data).pixels
+        smaller = composition if photo.encoding.lossless else composition.shrunk(saved)
         if smaller is composition:
-            return data
+            return data, saved
         composition = smaller
 
 

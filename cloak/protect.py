@@ -24,6 +24,7 @@ from cloak.patches import Residual
 from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, read_back, read_photo, save_bytes, suffix_for, to_image
 from cloak.pipeline import Prepared, cut, encode_protected, perturb, prepare, to_residuals
 from cloak.recognizers import SURROGATES
+from cloak.runs import work_through
 from cloak.surrogates import AUTO, judges_of, load_surrogates
 from cloak.types import CloakResult, Expected, Face, PhotoPlan, PhotoReport, Pixels, Progress
 
@@ -137,12 +138,7 @@ class Cloaker:
             UsageError: ``out`` is a file.
         """
         layout = lay_out(paths, out, recursive=recursive)
-        for index, job in enumerate(layout.jobs):
-
-            def tell(step: str, done: float, index: int = index, job: Job = job) -> None:
-                on_progress(Progress(index, len(layout.jobs), job.source, step, done))
-
-            yield self.protect_job(job, layout, overwrite=overwrite, on_step=tell)
+        yield from work_through(self, layout, layout.jobs, overwrite=overwrite, on_progress=on_progress)
 
     def protect_job(
         self,

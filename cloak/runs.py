@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
-from cloak.files import Job, Layout
-from cloak.journal import Journal, stamp_of
-from cloak.protect import Cloaker
+from cloak.files import Job, Layout, stamp_of
 from cloak.types import PhotoReport, Progress
+
+if TYPE_CHECKING:
+    from cloak.journal import Journal
+    from cloak.protect import Cloaker
 
 
 def work_through(
-    cloaker: Cloaker,
+    cloaker: "Cloaker",
     layout: Layout,
     jobs: Sequence[Job],
     *,
-    journal: Journal | None = None,
+    journal: "Journal | None" = None,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,

@@ -104,9 +104,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"expected a seed of 64 bits, got {options.seed}")
     if options.dry_run and options.picture:
         raise UsageError("--picture shows what was done: leave it out with --dry-run")
-    for path in (options.report, options.picture):
-        if path is not None:
-            _check_output(path, options)
+    _check_outputs([path for path in (options.report, options.picture) if path], options)
     if options.dry_run:
         return _show_plan(options)
     outcome = work(options, _cloaker)
@@ -128,18 +126,22 @@ def run(options: argparse.Namespace) -> int:
     return NOT_DONE if outcome.failed else DONE
 
 
-def _check_output(path: Path, options: argparse.Namespace) -> None:
-    """Refuse a report or picture that has no folder, or that would overwrite a photo, a result or, unasked, a file."""
+def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
+    """Refuse files that have no folder, or that would overwrite a photo, a result or, unasked, anything."""
     from cloak.files import plan_jobs, same_file
 
-    if not path.absolute().parent.is_dir() and path.parent != options.out:
-        raise UsageError(f"{shown(path)}: expected a file in a folder that exists, got none at {shown(path.parent)}")
-    for job in plan_jobs(options.paths, options.out, recursive=options.recursive):
-        if same_file(path, job.source) or same_file(path, job.target):
-            what = "a photo to protect" if same_file(path, job.source) else "where a result goes"
-            raise UsageError(f"{shown(path)}: is {what}, and would be overwritten; give another name")
-    if os.path.lexists(path) and not options.overwrite:
-        raise UsageError(f"{shown(path)}: exists already; pass --overwrite to replace it")
+    jobs = plan_jobs(options.paths, options.out, recursive=options.recursive) if paths else []
+    for path in paths:
+        if not path.absolute().parent.is_dir() and path.parent != options.out:
+            raise UsageError(
+                f"{shown(path)}: expected a file in a folder that exists, got none at {shown(path.parent)}"
+            )
+        for job in jobs:
+            if same_file(path, job.source) or same_file(path, job.target):
+                what = "a photo to protect" if same_file(path, job.source) else "where a result goes"
+                raise UsageError(f"{shown(path)}: is {what}, and would be overwritten; give another name")
+        if os.path.lexists(path) and not options.overwrite:
+            raise UsageError(f"{shown(path)}: exists already; pass --overwrite to replace it")
 
 
 def _show_plan(options: argparse.Namespace) -> int:
