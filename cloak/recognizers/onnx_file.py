@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cloak.errors import UsageError, in_a_line
 from cloak.recognizers.base import InputSpec
+from cloak.recognizers.prelu import frozen_prelu
 
 TOLERANCE = 1e-4
 """Largest difference of any number of two embeddings of length 1 that still counts as equal."""
@@ -182,7 +183,28 @@ def _convert(path: Path) -> nn.Module:
             f"{path}: could not be converted to PyTorch ({type(error).__name__}: {error}); "
             "it can be an evaluator, but no surrogate"
         ) from None
-    return _Quiet(network).eval()
+    return _Quiet(_with_fast_prelus(network)).eval()
+
+
+class _PReLU(nn.Module):
+    """Instead of onnx2torch's, whose backward pass is slow; what has a slope for each pixel is left to that."""
+
+    def __init__(self, general: nn.Module) -> None:
+        super().__init__()
+        self.general = general
+
+    def forward(self, x: Tensor, slopes: Tensor) -> Tensor:
+        of_channels = slopes.numel() in (1, x.shape[1]) and slopes.numel() == slopes.shape[0]
+        result: Tensor = frozen_prelu(x, slopes.view(-1)) if of_channels else self.general(x, slopes)
+        return result
+
+
+def _with_fast_prelus(network: nn.Module) -> nn.Module:
+    slow: type[nn.Module] = import_module("onnx2torch.node_converters.activations").OnnxPReLU
+    for name, module in list(network.named_children()):
+        if isinstance(module, slow):
+            setattr(network, name, _PReLU(module))
+    return network
 
 
 class _Quiet(nn.Module):

@@ -9,6 +9,8 @@ published file run by onnxruntime is tested in ``tests/test_sface.py``.
 
 from torch import Tensor, nn
 
+from cloak.recognizers.prelu import FrozenPReLU
+
 STEM = 32
 
 BLOCKS = (
@@ -38,9 +40,9 @@ class SeparableBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(inputs, inputs, 3, stride=stride, padding=1, groups=inputs)
-        self.depthwise_slope = nn.PReLU(inputs)
+        self.depthwise_slope = FrozenPReLU(inputs)
         self.pointwise = nn.Conv2d(inputs, outputs, 1)
-        self.pointwise_slope = nn.PReLU(outputs)
+        self.pointwise_slope = FrozenPReLU(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.depthwise_slope(self.depthwise(x))
@@ -57,7 +59,7 @@ class SFaceNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, STEM, 3, padding=1)
-        self.stem_slope = nn.PReLU(STEM)
+        self.stem_slope = FrozenPReLU(STEM)
         channels = [STEM, *(outputs for outputs, _ in BLOCKS)]
         self.blocks = nn.Sequential(
             *(
