@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
+import cloak.batches
 import cloak.optimize
-import cloak.pipeline
 import cloak.protect
 from cloak import Cloaker
 from cloak.bench.run import provenance
@@ -36,7 +36,7 @@ HERE = Path(__file__).parent
 STAGES = {
     "reading": (cloak.protect, "read_photo"),
     "detection": (FaceDetector, "detect"),
-    "loop": (cloak.pipeline, "cloak_patches"),
+    "loop": (cloak.batches, "cloak_patches"),
     "passes of the loop": (cloak.optimize, "_look_through"),
     "fit and encoding": (cloak.protect, "encode_protected"),
     "check for missed faces": (cloak.protect, "missed_faces"),

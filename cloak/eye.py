@@ -12,6 +12,7 @@ from cloak.methods import Method
 from cloak.objectives import identity
 from cloak.patches import PatchBatch
 from cloak.recognizers.base import Recognizer
+from cloak.threads import each
 from cloak.views import JITTER_NUMBERS, MIRRORED, NO_JITTER, Degradation, degrade, jitter_matrices
 
 
@@ -64,6 +65,9 @@ class Eye:
         plain = torch.tensor(NO_JITTER).repeat(len(batch.boxes), 1)
         mirrored = torch.tensor([NO_JITTER if cut_off else MIRRORED for cut_off in batch.cut_off])
         views = torch.cat([torch.stack([plain, mirrored]), jitters]) if len(jitters) else plain[None]
-        # one view at a time: as many crops at once as there are faces
-        embeddings = [self.embed(batch.pixels, view[:, None]) for view in views]
-        return identity(torch.cat(embeddings, dim=1))
+
+        @torch.no_grad()
+        def through(view: Tensor) -> Tensor:
+            return self.embed(batch.pixels, view[:, None])
+
+        return identity(torch.cat(each(through, views), dim=1))

@@ -17,6 +17,7 @@ from cloak.objectives import OBJECTIVES
 from cloak.patches import PatchBatch
 from cloak.recognizers.base import Recognizer
 from cloak.steps import RULES, SPACES
+from cloak.threads import each
 from cloak.views import MIRROR_NUMBER, NO_JITTER, Degradation, draw_degradations, draw_jitters, jpeg, soften
 
 START_SEED = 1
@@ -50,8 +51,7 @@ def cloak_patches(
     eyes = [Eye.of(batch, recognizer, method) for recognizer in recognizers]
     jitters = draw_jitters(batch.seeds, max(method.steps, method.identity_views), method.views.count)
     jitters[:, list(batch.cut_off), :, MIRROR_NUMBER] = NO_JITTER[MIRROR_NUMBER]
-    with torch.no_grad():
-        identities = [eye.identity(batch, jitters[: method.identity_views, :, 0]) for eye in eyes]
+    identities = [eye.identity(batch, jitters[: method.identity_views, :, 0]) for eye in eyes]
     looks = [_look_through(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))
@@ -63,7 +63,7 @@ def cloak_patches(
         looking = [looks[step % len(looks)]] if method.turns else looks
         for picture in _pictures(seen, method, degradation):
             ends.append(picture)
-            gradients.append(balanced([look(picture.detach(), step, degradation) for look in looking]))
+            gradients.append(balanced([look(picture, step, degradation) for look in looking]))
         (gradient,) = torch.autograd.grad(ends, variable, gradients)
         with torch.no_grad():
             moved = variable + rule.displacement(gradient, step)
@@ -80,11 +80,17 @@ def _look_through(
     gains = draw_gains(method.ghost, method.steps, len(branches(network))).tolist()
 
     def look(patches: Tensor, step: int, degradation: Degradation) -> Tensor:
-        shown = patches.requires_grad_(True)
+        def through(views: Tensor) -> Tensor:
+            shown = patches.detach().requires_grad_(True)
+            loss = objective(eye.embed(shown, views, degradation), identities).sum()
+            (gradient,) = torch.autograd.grad(loss, shown)
+            return gradient
+
         with as_ghost(network, gains[step]):
-            loss = objective(eye.embed(shown, jitters[step], degradation), identities).sum()
-        (gradient,) = torch.autograd.grad(loss, shown)
-        return gradient
+            if patches.is_cuda:
+                return through(jitters[step])
+            gradients = each(through, torch.split(jitters[step], 1, dim=1))
+        return torch.stack(gradients).mean(dim=0)
 
     return look
 

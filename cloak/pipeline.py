@@ -1,13 +1,11 @@
-"""The stages that a photo goes through: prepare, perturb, fit, encode. No paths, no reports."""
+"""The stages that a photo goes through before and after the loop: prepare, fit, encode. No paths, no reports."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from statistics import fmean
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from cloak.calibrate import Composition
@@ -15,17 +13,10 @@ from cloak.detect import MIN_FACE, FaceDetector
 from cloak.errors import CloakError, NoFaceError, SaveError
 from cloak.metadata import Metadata
 from cloak.methods import Method
-from cloak.optimize import cloak_patches
-from cloak.patches import FacePatch, Residual, cut_patch, residual_in_photo, stack_patches
+from cloak.patches import FacePatch, Residual, cut_patch, residual_in_photo
 from cloak.photo import Photo, encode, read_back
 from cloak.recognizers import Recognizer
 from cloak.types import Face, Pixels
-
-CROPS_AT_ONCE = {"cpu": 2, "cuda": 32}
-"""Crops (faces x views) in one run of the loop, always exactly so many (a smaller batch is filled
-up): floating-point sums depend on the shape of a batch, and a photo's bytes must not depend on its
-company. A CPU does 4 crops of many photos in three quarters of the time, but most photos have one
-face; the gradient of a single crop is not reproducible on several threads."""
 
 GROWTH = 1.5
 """A file is given a finer encoding than its source's only as long as it grows by at most this factor."""
@@ -86,46 +77,6 @@ def cut(photo: Photo, name: str, found: Sequence[Face], method: Method, seed: in
     grey = photo.grey
     patches = tuple(cut_patch(photo.pixels, face, grey=grey, seed=seed, patch_face=method.patch_face) for face in faces)
     return Prepared(photo, faces, patches, small, tuple(found))
-
-
-def perturb(
-    patches: Sequence[FacePatch],
-    recognizers: Sequence[Recognizer],
-    method: Method,
-    device: torch.device,
-    on_share: Callable[[float], None] = lambda share: None,
-    *,
-    crops_at_once: int = 0,
-) -> list[Tensor]:
-    """The perturbation of each patch, (3, side, side), on the CPU; in the patches' order.
-
-    Args:
-        patches: of any number of photos.
-        recognizers: the surrogates, on the device.
-        method: budget and recipe.
-        device: where the loop runs.
-        on_share: called with the share of the work that is done.
-        crops_at_once: instead of CROPS_AT_ONCE; another number changes results by rounding.
-    """
-    count = max(1, (crops_at_once or CROPS_AT_ONCE[device.type]) // method.views.count)
-    by_side = sorted(range(len(patches)), key=lambda index: patches[index].side)
-    batches = [
-        group[start : start + count]
-        for _, indices in groupby(by_side, key=lambda index: patches[index].side)
-        for group in [list(indices)]
-        for start in range(0, len(group), count)
-    ]
-    deltas: dict[int, Tensor] = {}
-    for number, indices in enumerate(batches):
-        filled = [patches[index] for index in indices] + [patches[indices[0]]] * (count - len(indices))
-        batch = stack_patches(filled, device)
-
-        def on_share_of_batch(share: float, number: int = number) -> None:
-            on_share((number + share) / len(batches))
-
-        result = cloak_patches(batch, recognizers, method, on_share_of_batch).cpu()
-        deltas |= dict(zip(indices, result, strict=False))
-    return [deltas[index] for index in range(len(patches))]
 
 
 def to_residuals(prepared: Prepared, deltas: Sequence[Tensor]) -> list[Residual]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image
+from torch import Tensor
 
 from cloak import __version__
+from cloak.batches import Perturb, Room, perturb
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector, order_faces
 from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, CloakError, SaveError, UsageError, sentence_on
@@ -20,12 +22,13 @@ from cloak.measure import missed_faces, report_face
 from cloak.metadata import Policy, apply_policy, check_policy, left_out
 from cloak.methods import find_mode
 from cloak.names import shown
-from cloak.patches import Residual
+from cloak.patches import FacePatch, Residual
 from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, read_back, read_photo, save_bytes, suffix_for, to_image
-from cloak.pipeline import Prepared, cut, encode_protected, perturb, prepare, to_residuals
+from cloak.pipeline import Prepared, cut, encode_protected, prepare, to_residuals
 from cloak.recognizers import SURROGATES
 from cloak.runs import work_through
 from cloak.surrogates import AUTO, judges_of, load_surrogates
+from cloak.threads import one_thread_each
 from cloak.types import CloakResult, Expected, Face, PhotoPlan, PhotoReport, Pixels, Progress
 
 Result = TypeVar("Result")
@@ -45,6 +48,7 @@ class Cloaker:
         surrogates: recognisers that the cloak is made against, and that measure it: names, files,
             specifications or module:factory (see ``cloak.recognizers.source``); "auto" stands for
             all that are on disk.
+        loop: what runs the loop in place of this Cloaker, on another device (``cloak.loop_server``).
 
     Attributes:
         notes: what a user should know of the surrogates, a sentence each.
@@ -63,6 +67,7 @@ class Cloaker:
         surrogates: Sequence[str] = (AUTO,),
         metadata: Policy = "default",
         limits: Limits = LIMITS,
+        loop: Perturb | None = None,
     ) -> None:
         self.method = find_mode(mode)
         check_policy(metadata)
@@ -73,6 +78,8 @@ class Cloaker:
         self._recognizers, self.notes = load_surrogates(surrogates, self.device)
         self._detector = FaceDetector(self.device)
         self._judges = judges_of(self._recognizers, self.device)
+        self._room = Room.of(self.device, self.method)
+        self._loop: Perturb = loop or self.perturb
 
     @property
     def settings(self) -> dict[str, object]:
@@ -86,6 +93,7 @@ class Cloaker:
             "surrogates": names,
         }
 
+    @one_thread_each()
     def protect(self, image: Path | str | Image.Image | Pixels) -> CloakResult:
         """Protect one photo in memory; nothing is written.
 
@@ -140,6 +148,13 @@ class Cloaker:
         layout = lay_out(paths, out, recursive=recursive)
         yield from work_through(self, layout, layout.jobs, overwrite=overwrite, on_progress=on_progress)
 
+    def perturb(
+        self, patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None
+    ) -> list[Tensor]:
+        """The loop on the patches of any number of photos; see ``cloak.batches``."""
+        return perturb(patches, self._recognizers, self.method, self.device, on_share, room=self._room)
+
+    @one_thread_each()
     def protect_job(
         self,
         job: Job,
@@ -265,7 +280,7 @@ class Cloaker:
 
     def _residuals(self, prepared: Prepared, on_share: Callable[[float], None] = lambda share: None) -> list[Residual]:
         """What the cloaks of a photo's faces add to it, before they are fitted to their budgets."""
-        return to_residuals(prepared, perturb(prepared.patches, self._recognizers, self.method, self.device, on_share))
+        return to_residuals(prepared, self._loop(prepared.patches, on_share))
 
     def _report(self, prepared: Prepared, saved: Pixels) -> PhotoReport:
         original = prepared.photo.pixels

@@ -1,8 +1,10 @@
 """Long runs: a layout's photos one after the other, with a journal, until told to stop."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from cloak.files import Job, Layout, stamp_of
 from cloak.types import PhotoReport, Progress
@@ -12,12 +14,93 @@ if TYPE_CHECKING:
     from cloak.protect import Cloaker
 
 
+class Engine(Protocol):
+    """Who does the photos of a layout: this process, several, or several machines.
+
+    Attributes:
+        settings: what decides how results look, see ``Cloaker.settings``.
+        notes: what a user should know of the surrogates.
+    """
+
+    @property
+    def settings(self) -> Mapping[str, object]: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def protect(
+        self,
+        jobs: Sequence[Job],
+        journal: "Journal | None" = None,
+        *,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[PhotoReport]:
+        """Protect photos, one report each, in order.
+
+        Args:
+            jobs: those of the layout's photos that are to be done.
+            journal: notes each photo before and after.
+            on_progress: called at each step, or when a photo is done.
+            stopped: asked before photos are begun.
+        """
+
+
+@dataclass(frozen=True)
+class Alone:
+    """This process does them, one after the other.
+
+    Attributes:
+        overwrite: whether results that exist already are replaced.
+    """
+
+    cloaker: "Cloaker"
+    layout: Layout
+    overwrite: bool = False
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        return self.cloaker.settings
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.cloaker.notes
+
+    def protect(
+        self,
+        jobs: Sequence[Job],
+        journal: "Journal | None" = None,
+        *,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[PhotoReport]:
+        return work_through(
+            self.cloaker,
+            self.layout,
+            jobs,
+            journal=journal,
+            overwrite=self.overwrite,
+            on_progress=on_progress,
+            stopped=stopped,
+        )
+
+
+class Notes(Protocol):
+    """What is noted of photos, see ``cloak.journal.Journal``."""
+
+    def owns(self, job: Job) -> bool: ...
+
+    def begin(self, job: Job, output: Path) -> None: ...
+
+    def finish(self, job: Job, report: PhotoReport, stamp: str) -> None: ...
+
+
 def work_through(
     cloaker: "Cloaker",
     layout: Layout,
     jobs: Sequence[Job],
     *,
-    journal: "Journal | None" = None,
+    journal: Notes | None = None,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,

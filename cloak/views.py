@@ -9,6 +9,7 @@ one matrix, applied along the rows and along the columns.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -125,10 +126,14 @@ def degrade(crops: Tensor, degradation: Degradation) -> Tensor:
     """Blur crops, reduce and enlarge them; (k, 3, h, w) -> (k, 3, h, w)."""
     height, width = crops.shape[2:]
     sigma = degradation.blur * height / REFERENCE_SIDE
-    columns = (resize_matrix(degradation.resize, width) @ blur_matrix(sigma, width)).to(crops)
-    rows = (resize_matrix(degradation.resize, height) @ blur_matrix(sigma, height)).to(crops)
-    across = crops @ columns.T
-    return (across.transpose(2, 3) @ rows.T).transpose(2, 3)
+    rows, columns = (_matrix(sigma, degradation.resize, length, crops.device) for length in (height, width))
+    return ((crops @ columns.T).transpose(2, 3) @ rows.T).transpose(2, 3)
+
+
+@lru_cache(maxsize=512)  # one for each step and side; every face goes through the same
+def _matrix(sigma: float, factor: float, length: int, device: torch.device) -> Tensor:
+    """Blur, then reduction and enlargement, along an axis."""
+    return (resize_matrix(factor, length) @ blur_matrix(sigma, length)).to(device)
 
 
 def blur_matrix(sigma: float, length: int) -> Tensor:

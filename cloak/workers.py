@@ -1,26 +1,26 @@
-"""A layout's photos shared among processes of one machine, each with its own models and few threads.
-
-Small crops keep one core busy and several badly, so on a CPU as many processes as cores do more than one
-process with as many threads.
-"""
+"""A layout's photos shared among processes of one machine, each with its own models and few threads."""
 
 import multiprocessing
-import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
 
 from cloak.errors import CloakError
 from cloak.files import Job, Layout
 from cloak.journal import Journal
 from cloak.protect import Cloaker
 from cloak.runs import work_through
+from cloak.threads import usable_cores
 from cloak.types import PhotoReport, Progress
+
+Result = TypeVar("Result")
 
 AHEAD = 2
 """Groups of photos that are handed out for each process before the first is waited for."""
@@ -28,94 +28,118 @@ AHEAD = 2
 
 @dataclass
 class _Worker:
-    """What a process needs for its photos."""
+    """What a process has for its photos; the first photo loads the models."""
 
-    cloaker: Cloaker
+    make_cloaker: Callable[[], Cloaker]
     layout: Layout
-    journal: Journal | None
     overwrite: bool
+    cloaker: Cloaker | None = None
+    journal: Journal | None = None
 
 
 _worker: _Worker | None = None
 
 
-def share_out(
-    make_cloaker: Callable[[], Cloaker],
-    layout: Layout,
-    jobs: Sequence[Job],
-    *,
-    workers: int,
-    journal: Path | None = None,
-    overwrite: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Iterator[PhotoReport]:
-    """Protect photos in several processes, one report each, in order.
+class Workers:
+    """An ``Engine`` of several processes, which end with its ``with`` block.
 
     Args:
         make_cloaker: called in each process; it is sent there, so a function of a module, or a partial of one.
         layout: that the photos belong to.
-        jobs: those of its photos that are to be done.
-        workers: how many processes.
-        journal: path of the open journal, which the processes write to as well.
+        count: of the processes.
         overwrite: whether results that exist already are replaced.
-        on_progress: called when a photo is done.
-        stopped: asked before photos are handed out.
 
     Raises:
-        CloakError: a process died, as when memory is short.
+        CloakError: what ``make_cloaker`` raises; or a process died, as when memory is short.
     """
-    # results of photos of one name and several suffixes may take each other's names
-    groups = [list(group) for _, group in groupby(jobs, key=lambda job: str(job.target.with_suffix("")).casefold())]
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    pool = ProcessPoolExecutor(workers, context, _begin, (make_cloaker, layout, journal, overwrite, threads))
-    done = 0
-    try:
-        for report in _results(pool, groups, AHEAD * workers, stopped):
-            done += 1
+
+    def __init__(
+        self, make_cloaker: Callable[[], Cloaker], layout: Layout, count: int, *, overwrite: bool = False
+    ) -> None:
+        self.count = count
+        threads = max(1, usable_cores() // count)
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(count, context, _begin, (_Worker(make_cloaker, layout, overwrite), threads))
+        try:
+            self.settings, self.notes = self._first(self._pool.submit(_describe))
+        except BaseException:
+            self._pool.shutdown(cancel_futures=True)
+            raise
+
+    def protect(
+        self,
+        jobs: Sequence[Job],
+        journal: Journal | None = None,
+        *,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[PhotoReport]:
+        path = journal.path if journal else None
+        for done, report in enumerate(self._results(in_groups(jobs), path, stopped)):
             assert report.source is not None
-            on_progress(Progress(done - 1, len(jobs), report.source, "done", 1.0))
+            on_progress(Progress(done, len(jobs), report.source, "done", 1.0))
             yield report
-    except BrokenProcessPool:
-        raise CloakError(
-            f"one of the {workers} processes died, perhaps for want of memory: run the same command again to go on, "
-            "with fewer --workers"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+    def _results(
+        self, groups: Sequence[list[Job]], journal: Path | None, stopped: Callable[[], bool]
+    ) -> Iterator[PhotoReport]:
+        waiting: deque[Future[list[PhotoReport]]] = deque()
+        for group in groups:
+            if stopped():
+                break
+            waiting.append(self._pool.submit(_protect, group, journal))
+            if len(waiting) >= AHEAD * self.count:
+                yield from self._first(waiting.popleft())
+        while waiting:
+            future = waiting.popleft()
+            if not (stopped() and future.cancel()):
+                yield from self._first(future)
+
+    def _first(self, future: Future[Result]) -> Result:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            raise CloakError(
+                f"one of the {self.count} processes died, perhaps for want of memory: run the same command again to "
+                "go on, with fewer --workers"
+            ) from None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
 
-def _results(
-    pool: ProcessPoolExecutor, groups: Sequence[list[Job]], ahead: int, stopped: Callable[[], bool]
-) -> Iterator[PhotoReport]:
-    waiting: deque[Future[list[PhotoReport]]] = deque()
-    for group in groups:
-        if stopped():
-            break
-        waiting.append(pool.submit(_protect, group))
-        if len(waiting) >= ahead:
-            yield from waiting.popleft().result()
-    while waiting:
-        future = waiting.popleft()
-        if not (stopped() and future.cancel()):
-            yield from future.result()
+def in_groups(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Photos that must be done one after the other: of one name and several suffixes, they may take each other's."""
+    return [list(group) for _, group in groupby(jobs, key=lambda job: str(job.target.with_suffix("")).casefold())]
 
 
-def _begin(
-    make_cloaker: Callable[[], Cloaker], layout: Layout, journal: Path | None, overwrite: bool, threads: int
-) -> None:
-    """In a new process: load the models."""
+def _begin(worker: _Worker, threads: int) -> None:
+    """In a new process."""
     import torch
 
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's matter
     torch.set_num_threads(threads)
-    _worker = _Worker(make_cloaker(), layout, Journal.join(journal) if journal else None, overwrite)
+    _worker = worker
 
 
-def _protect(jobs: list[Job]) -> list[PhotoReport]:
+def _cloaker() -> Cloaker:
     assert _worker is not None
-    return list(
-        work_through(_worker.cloaker, _worker.layout, jobs, journal=_worker.journal, overwrite=_worker.overwrite)
-    )
+    _worker.cloaker = _worker.cloaker or _worker.make_cloaker()
+    return _worker.cloaker
+
+
+def _describe() -> tuple[Mapping[str, object], tuple[str, ...]]:
+    return _cloaker().settings, _cloaker().notes
+
+
+def _protect(jobs: list[Job], journal: Path | None) -> list[PhotoReport]:
+    assert _worker is not None
+    if journal and _worker.journal is None:
+        _worker.journal = Journal.join(journal)
+    return list(work_through(_cloaker(), _worker.layout, jobs, journal=_worker.journal, overwrite=_worker.overwrite))

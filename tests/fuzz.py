@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
+import cloak.batches
 import cloak.calibrate
-import cloak.pipeline
 import cloak.protect
 from cloak import Cloaker, Face, Limits
 from cloak.bench.run import provenance
@@ -77,7 +77,7 @@ def quick_cloaker(policy: Policy, put: Callable[[Any, str, Any], None] = setattr
     def perturbation(batch: PatchBatch, *_: object) -> torch.Tensor:
         return torch.full_like(batch.pixels, 0.02)
 
-    put(cloak.pipeline, "cloak_patches", perturbation)
+    put(cloak.batches, "cloak_patches", perturbation)
     put(cloak.calibrate, "dssim_and_peak", lambda original, changed, box: (0.0089, 0.0))
     return Cloaker(device="cpu", metadata=policy, limits=LIMITS)
 

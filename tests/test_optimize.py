@@ -88,7 +88,7 @@ def test_each_step_is_told(tiny: Recognizer) -> None:
 
 
 def test_surrogates_take_turns_and_each_gets_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    method = replace(METHOD, steps=4, turns=3, identity_views=0)
+    method = replace(METHOD, steps=4, turns=3, identity_views=0, views=replace(METHOD.views, count=1))
     recognizers = [tiny_recognizer(), tiny_recognizer(40), tiny_recognizer(32)]
     looking: list[int] = []
 

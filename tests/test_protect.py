@@ -12,10 +12,11 @@ from cloak import Cloaker, NoFaceError, PhotoError, PhotoReport, UsageError, com
 from cloak.align import soft_box_mask
 from cloak.examine import find_device
 from cloak.looks import overlap
+from cloak.patches import cut_patch
 from cloak.photo import read_photo
-from cloak.pipeline import perturb, prepare
+from cloak.pipeline import prepare
 from cloak.types import Progress
-from tests.helpers import SAMPLES, quick, smooth_noise
+from tests.helpers import SAMPLES, made_up_face, quick, smooth_noise
 
 ASTRONAUT, HOPPER = SAMPLES / "astronaut.png", SAMPLES / "grace_hopper.jpg"
 
@@ -99,7 +100,7 @@ def test_a_photo_that_fails_does_not_stop_the_others(
     def out_of_memory(*arguments: object) -> torch.Tensor:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("cloak.pipeline.cloak_patches", out_of_memory)
+    monkeypatch.setattr("cloak.batches.cloak_patches", out_of_memory)
     (report,) = cloaker.protect_files([folder / "c.png"], tmp_path / "again")
     assert "RuntimeError: out of memory" in report.error
     assert not (tmp_path / "again").exists()
@@ -169,17 +170,18 @@ def test_unknown_modes_and_devices_list_the_known_ones(monkeypatch: pytest.Monke
         find_device("cuda")
 
 
-def test_a_batch_is_always_full_so_that_company_changes_nothing(
-    cloaker: Cloaker, portrait_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_company_and_threads_change_nothing(cloaker: Cloaker, portrait_folder: Path) -> None:
     photo = read_photo(portrait_folder / "astronaut.png")
     prepared = prepare(photo, "a", cloaker._detector, cloaker.method, 0)
-    (alone,) = perturb(prepared.patches, cloaker._recognizers, cloaker.method, cloaker.device)
-    monkeypatch.setattr("cloak.pipeline.CROPS_AT_ONCE", {"cpu": 6, "cuda": 6})
-    filled = perturb(prepared.patches * 4, cloaker._recognizers, cloaker.method, cloaker.device)
-    assert len(filled) == 4
-    assert all(delta.shape == alone.shape for delta in filled)
-    assert torch.equal(filled[0], filled[3])  # the fourth is alone in its batch
+    others = [cut_patch(smooth_noise(200, 200, seed), made_up_face(40, 30, 70)) for seed in (1, 2)]
+    (alone,) = cloaker.perturb(prepared.patches)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        in_company = cloaker.perturb([others[0], *prepared.patches, others[1]])
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(in_company[1], alone)
 
 
 def test_faces_that_are_too_small_are_left_alone_and_said_to_be(cloaker: Cloaker) -> None:

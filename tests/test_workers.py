@@ -2,8 +2,10 @@
 
 import os
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -12,7 +14,7 @@ from cloak import Cloaker, CloakError, PhotoReport, Progress
 from cloak.cli import main
 from cloak.files import Layout, lay_out
 from cloak.journal import Journal
-from cloak.workers import share_out
+from cloak.workers import Workers
 from tests.fuzz import quick_cloaker
 from tests.helpers import smooth_noise
 
@@ -41,10 +43,10 @@ def undisturbed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return contents(out)
 
 
-def share(layout: Layout, out: Path, make: partial[Cloaker], **options: object) -> list[PhotoReport]:
-    with Journal.open(out, SETTINGS) as journal:
+def share(layout: Layout, out: Path, make: Callable[[], Cloaker], **options: Any) -> list[PhotoReport]:
+    with Journal.open(out, SETTINGS) as journal, Workers(make, layout, 2) as workers:
         left = [job for job in layout.jobs if not journal.has(job)]
-        return list(share_out(make, layout, left, workers=2, journal=journal.path, **options))  # type: ignore[arg-type]
+        return list(workers.protect(left, journal, **options))
 
 
 QUICK = partial(quick_cloaker, "default")
@@ -89,7 +91,7 @@ class Dying:
 def test_a_process_that_dies_loses_nothing(photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     layout = lay_out([photos], tmp_path)
     with pytest.raises(CloakError, match=r"one of the 2 processes died.* run the same command again"):
-        share(layout, tmp_path, Dying())  # type: ignore[arg-type]
+        share(layout, tmp_path, Dying())
     assert 0 < len([name for name in contents(tmp_path) if not name.endswith(".part")]) < 8
     share(layout, tmp_path, QUICK)
     assert contents(tmp_path) == undisturbed

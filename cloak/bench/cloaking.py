@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cloak.batches import perturb
 from cloak.bench.evaluators import central_face
 from cloak.bench.store import Journal
 from cloak.calibrate import Composition
@@ -21,7 +22,7 @@ from cloak.errors import CloakError
 from cloak.methods import Method
 from cloak.patches import FacePatch
 from cloak.photo import FINE_JPEG, read_photo, save_bytes
-from cloak.pipeline import Prepared, encode_protected, perturb, prepare, to_residuals
+from cloak.pipeline import Prepared, encode_protected, prepare, to_residuals
 from cloak.recognizers import Recognizer, find_source, load_recognizer
 from cloak.types import Visibility
 from cloak.visibility import measure_face, measure_photo
@@ -29,9 +30,6 @@ from cloak.weights import file_sha256
 
 PHOTOS_AT_ONCE = 32
 """Photos whose faces are cloaked together, and are lost together when a run is killed."""
-
-CROPS_AT_ONCE = 4
-"""On a CPU; of many photos, so this takes three quarters of the time of one photo after another."""
 
 ENCODING_SHARE = 1 / 5
 """The share of a face's budget that a JPEG's blocks alone may use before its quality is raised."""
@@ -145,9 +143,8 @@ class Workshop:
         return records
 
     def _perturb(self, patches: Sequence[FacePatch], surrogates: Sequence[str], method: Method) -> list[Tensor]:
-        crops = CROPS_AT_ONCE if self.device.type == "cpu" else 0
         recognizers = [self.recognizer(reference) for reference in surrogates]
-        return perturb(patches, recognizers, method, self.device, crops_at_once=crops)
+        return perturb(patches, recognizers, method, self.device)
 
     def _record(self, prepared: Prepared, target: Path, seconds: float) -> dict[str, Any]:
         """What is known of a cloaked file: where it is, what it cost, what of it can be seen."""

@@ -25,6 +25,7 @@ from cloak.names import shown
 
 if TYPE_CHECKING:
     from cloak import Cloaker
+    from cloak.batches import Perturb
     from cloak.cli.common import Subparsers
 
 
@@ -60,9 +61,8 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument(
         "--workers",
         type=_count,
-        default=1,
         metavar="N",
-        help="processes to share the work, each with 1 GB of memory (default: 1); for many photos, one for each core",
+        help="processes to share the work, each with 1 GB of memory (default: for many photos, one for each core)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, with the faces found, and write no photo"
@@ -181,12 +181,14 @@ def _print_summary(outcome: Outcome) -> None:
         print(MEANING)
 
 
-def _cloaker(options: argparse.Namespace) -> "Cloaker":
+def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Cloaker":
+    """What the options ask for; where another process runs the loop, all else is a CPU's."""
     from cloak import Cloaker
 
     return Cloaker(
         options.mode,
-        device=options.device,
+        device="cpu" if loop else options.device,
+        loop=loop,
         seed=options.seed,
         surrogates=options.surrogates,
         metadata=options.metadata,

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cloak import PhotoReport, UsageError
+from cloak.cli.engines import engine_for
 from cloak.files import Shard, lay_out
 from cloak.names import shown
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cloak import Cloaker
     from cloak.files import Job
     from cloak.journal import Journal
+    from cloak.runs import Engine
     from cloak.types import Progress as Standing
 
 SHOWN = 200
@@ -66,7 +67,7 @@ class Outcome:
             print(f"cloak: {report.reason}", file=sys.stderr)
 
 
-def work(options: argparse.Namespace, make_cloaker: Callable[[argparse.Namespace], "Cloaker"]) -> Outcome:
+def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") -> Outcome:
     """Protect what the options name.
 
     Raises:
@@ -76,33 +77,16 @@ def work(options: argparse.Namespace, make_cloaker: Callable[[argparse.Namespace
     with ExitStack() as stack:
         bar = stack.enter_context(_progress(options))
         show = _shower(bar)
-        cloaker = make_cloaker(options)  # imports PyTorch: 2 s, during which the bar moves
-        from cloak.runs import work_through
-        from cloak.workers import share_out
-
         layout = lay_out(options.paths, options.out, recursive=options.recursive)
+        engine = stack.enter_context(engine_for(options, layout, make_cloaker))  # loads: the bar moves meanwhile
         jobs = [job for job in layout.jobs if shard.holds(job)]
-        journal = _journal(options, cloaker, shard)
-        outcome = Outcome(notes=cloaker.notes)
+        journal = _journal(options, engine, shard)
+        outcome = Outcome(notes=engine.notes)
         if journal:
             stack.enter_context(journal)
             jobs = _not_done(jobs, journal, outcome)
         stopped = stack.enter_context(_finishing_on_interrupt())
-        if options.workers > 1:
-            reports = share_out(
-                partial(make_cloaker, options),
-                layout,
-                jobs,
-                workers=options.workers,
-                journal=journal.path if journal else None,
-                overwrite=options.overwrite,
-                on_progress=show,
-                stopped=stopped,
-            )
-        else:
-            reports = work_through(
-                cloaker, layout, jobs, journal=journal, overwrite=options.overwrite, on_progress=show, stopped=stopped
-            )
+        reports = engine.protect(jobs, journal, on_progress=show, stopped=stopped)
         for report in reports:
             outcome.add(report)
             if options.report and not journal:
@@ -149,13 +133,13 @@ def _progress(options: argparse.Namespace) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _journal(options: argparse.Namespace, cloaker: "Cloaker", shard: Shard) -> "Journal | None":
+def _journal(options: argparse.Namespace, engine: "Engine", shard: Shard) -> "Journal | None":
     """Folders into a folder are long runs."""
     if not options.out or not any(Path(path).is_dir() for path in options.paths):
         return None
     from cloak.journal import Journal
 
-    return Journal.open(options.out, cloaker.settings, shard=str(shard), anew=options.overwrite)
+    return Journal.open(options.out, engine.settings, shard=str(shard), anew=options.overwrite)
 
 
 def _not_done(jobs: "list[Job]", journal: "Journal", outcome: Outcome) -> "list[Job]":

@@ -1,0 +1,107 @@
+"""Patches of any number of photos -> runs of the loop, each with as many faces as the device has room for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cloak.errors import CloakError
+from cloak.methods import Method
+from cloak.optimize import cloak_patches
+from cloak.patches import FacePatch, stack_patches
+from cloak.recognizers import Recognizer
+from cloak.threads import one_thread_each
+
+FACES_ON_GPU = 64
+"""More at once do not make a GPU faster."""
+
+BYTES_A_CROP = 60_000_000
+"""What a crop's pass keeps for its gradient: 37 MB for SFace, 12 MB for dlib's network, and some to spare."""
+
+SHARE_OF_MEMORY = 0.8
+"""Of the GPU's free memory, what batches may use."""
+
+
+class Perturb(Protocol):
+    """What finds the perturbation of each patch, (3, side, side), on the CPU; in the patches' order."""
+
+    def __call__(
+        self, patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None
+    ) -> list[Tensor]: ...
+
+
+@dataclass
+class Room:
+    """How many faces go in one run of the loop: 1 on a CPU, whose cores share a face's views.
+
+    A face's numbers must not depend on its company. On a CPU they do not; on a GPU sums are
+    rounded by the shape of the batch, and by chance.
+    """
+
+    faces: int
+
+    @classmethod
+    def of(cls, device: torch.device, method: Method) -> "Room":
+        """As many as fit in the free memory of a GPU."""
+        if device.type != "cuda":
+            return cls(1)
+        free, _ = torch.cuda.mem_get_info(device)
+        fitting = int(SHARE_OF_MEMORY * free / (BYTES_A_CROP * method.views.count))
+        return cls(max(1, min(FACES_ON_GPU, fitting)))
+
+    def halve(self) -> None:
+        """Memory ran out.
+
+        Raises:
+            CloakError: for a single face.
+        """
+        if self.faces == 1:
+            raise CloakError("the memory of the GPU does not suffice for one face: free some, or pass --device cpu")
+        self.faces //= 2
+        torch.cuda.empty_cache()
+
+
+@one_thread_each()
+def perturb(
+    patches: Sequence[FacePatch],
+    recognizers: Sequence[Recognizer],
+    method: Method,
+    device: torch.device,
+    on_share: Callable[[float], None] = lambda share: None,
+    *,
+    room: Room | None = None,
+) -> list[Tensor]:
+    """The perturbation of each patch, (3, side, side), on the CPU; in the patches' order.
+
+    Args:
+        patches: of any number of photos; those of one size go together.
+        recognizers: the surrogates, on the device.
+        method: budget and recipe.
+        device: where the loop runs.
+        on_share: called with the share of the work that is done.
+        room: for how many faces at once; it shrinks when memory runs out.
+
+    Raises:
+        CloakError: the GPU's memory does not suffice for a single face.
+    """
+    room = room or Room.of(device, method)
+    waiting = sorted(range(len(patches)), key=lambda index: patches[index].side)
+    deltas: dict[int, Tensor] = {}
+    while waiting:
+        side = patches[waiting[0]].side
+        indices = [index for index in waiting[: room.faces] if patches[index].side == side]
+
+        def on_share_of_batch(share: float, done: int = len(deltas), size: int = len(indices)) -> None:
+            on_share((done + share * size) / len(patches))
+
+        batch = stack_patches([patches[index] for index in indices], device)
+        try:
+            found = cloak_patches(batch, recognizers, method, on_share_of_batch).cpu()
+        except torch.OutOfMemoryError:
+            room.halve()
+            continue
+        deltas |= dict(zip(indices, found, strict=True))
+        waiting = waiting[len(indices) :]
+    return [deltas[index] for index in range(len(patches))]

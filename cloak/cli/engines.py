@@ -1,0 +1,67 @@
+"""Who does the work of ``cloak protect``: this process, several, or a cluster."""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cloak import Cloaker
+    from cloak.files import Layout
+    from cloak.runs import Engine
+
+PHOTOS_A_WORKER = 8
+"""So many make up for the seconds that a process takes to start."""
+
+MEMORY_A_WORKER = 1_500_000_000
+"""Bytes: the models and a photo of 12 megapixels."""
+
+
+@contextmanager
+def engine_for(
+    options: argparse.Namespace, layout: "Layout", make_cloaker: "Callable[..., Cloaker]"
+) -> "Iterator[Engine]":
+    """The engine that the options ask for.
+
+    Args:
+        options: of the command.
+        layout: of the photos.
+        make_cloaker: called with the options, and perhaps with ``loop``, see ``Cloaker``.
+    """
+    count = options.workers or sensible_count(len(layout.jobs))
+    from cloak.runs import Alone  # with what follows imports PyTorch: 2 s
+
+    if count == 1:
+        yield Alone(make_cloaker(options), layout, options.overwrite)
+        return
+    from cloak.examine import find_device
+    from cloak.workers import Workers
+
+    if find_device(options.device).type == "cpu":
+        with Workers(partial(make_cloaker, options), layout, count, overwrite=options.overwrite) as workers:
+            yield workers
+        return
+    from cloak.loop_server import LoopServer
+
+    with (
+        LoopServer(make_cloaker(options).perturb) as server,
+        Workers(partial(make_cloaker, options, server.loop), layout, count, overwrite=options.overwrite) as workers,
+    ):
+        yield workers
+
+
+def sensible_count(photos: int) -> int:
+    """How many processes a number of photos is worth, on this machine."""
+    from cloak.threads import usable_cores
+
+    return max(1, min(usable_cores(), photos // PHOTOS_A_WORKER, _memory() // MEMORY_A_WORKER))
+
+
+def _memory() -> int:
+    """Half of this machine's memory, in bytes; plenty where it does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):
+        return 2**40

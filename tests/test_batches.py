@@ -1,0 +1,72 @@
+"""How patches are put together for the loop, and what becomes of a batch that does not fit."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from cloak.batches import BYTES_A_CROP, FACES_ON_GPU, SHARE_OF_MEMORY, Room, perturb
+from cloak.errors import CloakError
+from cloak.methods import MODES
+from cloak.patches import FacePatch, PatchBatch, cut_patch
+from cloak.recognizers import Recognizer
+from tests.helpers import made_up_face, smooth_noise
+
+METHOD = MODES["mid"]
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def patches_of(*widths: int) -> list[FacePatch]:
+    return [cut_patch(smooth_noise(160, 160, seed), made_up_face(30, 20, width)) for seed, width in enumerate(widths)]
+
+
+class Loop:
+    """Gives back the patches; refuses batches that are larger than its memory."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, memory: int = 1000) -> None:
+        self.memory, self.sizes = memory, list[int]()
+        monkeypatch.setattr("cloak.batches.cloak_patches", self)
+
+    def __call__(
+        self, batch: PatchBatch, recognizers: Sequence[Recognizer], method: object, on_share: Callable[[float], None]
+    ) -> Tensor:
+        if len(batch.seeds) > self.memory:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.sizes.append(len(batch.seeds))
+        on_share(0.5)
+        on_share(1.0)
+        return batch.pixels
+
+
+def test_patches_of_one_size_go_together_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, patches, told = Loop(monkeypatch), patches_of(50, 70, 50, 70, 50, 50), list[float]()
+    found = perturb(patches, (), METHOD, CPU, told.append, room=Room(3))
+    assert all(torch.equal(delta, patch.pixels) for delta, patch in zip(found, patches, strict=True))
+    assert loop.sizes == [3, 1, 2]
+    assert told == pytest.approx([1.5 / 6, 3 / 6, 3.5 / 6, 4 / 6, 5 / 6, 6 / 6])
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_no_face_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, patches, room = Loop(monkeypatch, memory=2), patches_of(*[50] * 7), Room(8)
+    found = perturb(patches, (), METHOD, CPU, room=room)
+    assert all(torch.equal(delta, patch.pixels) for delta, patch in zip(found, patches, strict=True))
+    assert loop.sizes == [2, 2, 2, 1]
+    assert room.faces == 2  # the next photos do not try again
+
+
+def test_a_single_face_that_does_not_fit_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    Loop(monkeypatch, memory=0)
+    with pytest.raises(CloakError, match=r"memory of the GPU does not suffice for one face.* --device cpu"):
+        perturb(patches_of(50, 50), (), METHOD, CPU, room=Room(2))
+
+
+def test_on_a_cpu_each_face_goes_by_itself() -> None:
+    assert Room.of(CPU, METHOD).faces == 1
+
+
+@pytest.mark.parametrize(("faces", "expected"), [(0.5, 1), (5.5, 5), (1e6, FACES_ON_GPU)])
+def test_a_gpus_free_memory_is_the_room(faces: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = faces * BYTES_A_CROP * METHOD.views.count / SHARE_OF_MEMORY
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (int(free), 10**12))
+    assert Room.of(GPU, METHOD).faces == expected

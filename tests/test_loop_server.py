@@ -1,0 +1,79 @@
+"""Processes that have their loop run by another."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+import torch
+from torch import Tensor
+
+from cloak.errors import CloakError
+from cloak.loop_server import LoopServer, RemoteLoop
+from cloak.patches import FacePatch, cut_patch
+from tests.helpers import made_up_face, smooth_noise
+
+
+def patch_of(seed: int) -> FacePatch:
+    return cut_patch(smooth_noise(160, 160, seed), made_up_face(30, 20, 50))
+
+
+def doubled(patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None) -> list[Tensor]:
+    return [2 * patch.pixels for patch in patches]
+
+
+def ask(loop: RemoteLoop, seeds: Sequence[int]) -> bool:
+    """Whether the answer is right."""
+    patches = [patch_of(seed) for seed in seeds]
+    return all(map(torch.equal, loop(patches), doubled(patches)))
+
+
+def test_other_processes_get_their_own_answers() -> None:
+    with LoopServer(doubled) as server, get_context("spawn").Pool(2) as pool:
+        asked = [(server.loop, [seed, seed + 1]) for seed in range(6)]
+        assert pool.starmap(ask, asked) == [True] * 6
+    assert sum(server.batches) == 12
+
+
+def test_what_comes_in_meanwhile_goes_in_one_batch() -> None:
+    free = threading.Event()
+
+    def slow(patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None) -> list[Tensor]:
+        free.wait(20)
+        return doubled(patches)
+
+    with LoopServer(slow) as server, ThreadPoolExecutor(5) as pool:
+        loops = [RemoteLoop(server.loop.address, server.loop.key) for _ in range(5)]
+        answers = [pool.submit(ask, loop, [seed]) for seed, loop in enumerate(loops)]
+        deadline = time.monotonic() + 20
+        while server._waiting.qsize() < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        free.set()
+        assert all(answer.result() for answer in answers)
+    assert server.batches == [1, 4]
+
+
+def test_an_error_is_told_to_all_who_wait_and_the_next_are_served() -> None:
+    failing = [True]
+
+    def loop(patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None) -> list[Tensor]:
+        if failing.pop():
+            raise RuntimeError("the GPU fell off the bus")
+        return doubled(patches)
+
+    with LoopServer(loop) as server:
+        with pytest.raises(CloakError, match="the GPU fell off the bus"):
+            ask(server.loop, [1])
+        failing.append(False)
+        assert ask(server.loop, [1])
+
+
+def test_who_does_not_have_the_key_is_refused() -> None:
+    from multiprocessing import AuthenticationError
+
+    with LoopServer(doubled) as server:
+        with pytest.raises((AuthenticationError, OSError, EOFError)):
+            ask(RemoteLoop(server.loop.address, b"another"), [1])
+        assert ask(server.loop, [1])

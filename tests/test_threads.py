@@ -1,0 +1,52 @@
+"""Pieces of one thread each."""
+
+import threading
+
+import pytest
+import torch
+
+from cloak.threads import each, one_thread_each
+
+
+@pytest.fixture
+def three() -> object:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_pieces_run_at_once_on_one_thread_each_and_come_back_in_order(three: object) -> None:
+    together = threading.Barrier(3, timeout=20)
+
+    def piece(number: int) -> tuple[int, int]:
+        together.wait()
+        return number, torch.get_num_threads()
+
+    with one_thread_each():
+        assert torch.get_num_threads() == 1
+        assert each(piece, range(3)) == [(0, 1), (1, 1), (2, 1)]
+    assert torch.get_num_threads() == 3
+
+
+def test_outside_they_run_one_after_the_other(three: object) -> None:
+    here = threading.current_thread()
+    assert each(lambda _: threading.current_thread() is here, range(3)) == [True] * 3
+
+
+def test_the_number_of_threads_comes_back_after_nesting_and_errors(three: object) -> None:
+    def failing() -> None:
+        with one_thread_each():
+            with one_thread_each():
+                assert torch.get_num_threads() == 1
+            assert torch.get_num_threads() == 1
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        failing()
+    assert torch.get_num_threads() == 3
+
+
+def test_an_error_in_a_piece_comes_out(three: object) -> None:
+    with one_thread_each(), pytest.raises(ZeroDivisionError):
+        each(lambda number: 1 // number, range(3))
