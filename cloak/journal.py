@@ -110,7 +110,7 @@ class Journal:
         for record in journal.records():
             journal._take(record)
         journal._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
-        journal._write({"run": RUN})
+        journal.note_run(RUN)
         return journal
 
     def _read(self, settings: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class Journal:
             self._write({"settings": settings})
         else:
             self._file.write("\n")  # behind a line that a killed run may have begun
-        self._write({"run": RUN})
+        self.note_run(RUN)
 
     def _take(self, record: Mapping[str, Any]) -> None:
         """What a line says of a photo."""
@@ -176,6 +176,10 @@ class Journal:
     def owns(self, job: Job) -> bool:
         """Whether a result of the photo may lie there that is ours to replace."""
         return job.place in self.begun or bool(job.place in self.done and self.done[job.place].output)
+
+    def note_run(self, run: str) -> None:
+        """Note a process, by the name that its temporary files have."""
+        self._write({"run": run})
 
     def begin(self, job: Job, output: Path) -> None:
         """Note a photo just before its result is written."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cloak import Cloaker
+    from cloak.cluster import OnRay
     from cloak.files import Layout
     from cloak.runs import Engine
 
@@ -30,6 +31,10 @@ def engine_for(
         layout: of the photos.
         make_cloaker: called with the options, and perhaps with ``loop``, see ``Cloaker``.
     """
+    if options.engine == "ray":
+        with _on_ray(options, layout, make_cloaker) as engine:
+            yield engine
+        return
     count = options.workers or sensible_count(len(layout.jobs))
     from cloak.runs import Alone  # with what follows imports PyTorch: 2 s
 
@@ -50,6 +55,14 @@ def engine_for(
         Workers(partial(make_cloaker, options, server.loop), layout, count, overwrite=options.overwrite) as workers,
     ):
         yield workers
+
+
+def _on_ray(options: argparse.Namespace, layout: "Layout", make_cloaker: "Callable[..., Cloaker]") -> "OnRay":
+    from cloak.cluster import Cluster, OnRay
+
+    gpus = 0.0 if options.device == "cpu" else options.gpus
+    cluster = Cluster(options.address, options.workers or 0, gpus)
+    return OnRay(partial(make_cloaker, options), layout, cluster, overwrite=options.overwrite)
 
 
 def sensible_count(photos: int) -> int:

@@ -65,6 +65,20 @@ def add_parser(commands: "Subparsers") -> None:
         help="processes to share the work, each with 1 GB of memory (default: for many photos, one for each core)",
     )
     parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="who does the work: this machine (default), or a Ray cluster (needs -o and cloak[ray])",
+    )
+    parser.add_argument("--address", default="", metavar="HOST:PORT", help="the Ray cluster (default: one of our own)")
+    parser.add_argument(
+        "--gpus",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of a GPU for each process on a Ray cluster, such as 0.25 (default: 0, none)",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, with the faces found, and write no photo"
     )
     kept = parser.add_mutually_exclusive_group()
@@ -102,6 +116,8 @@ def run(options: argparse.Namespace) -> int:
     """Cloak photos; the exit code."""
     if not -(2**63) <= options.seed < 2**63:
         raise UsageError(f"expected a seed of 64 bits, got {options.seed}")
+    if options.engine == "ray" and not options.out:
+        raise UsageError("--engine ray needs -o: a folder for the results that all machines write to")
     if options.dry_run and options.picture:
         raise UsageError("--picture shows what was done: leave it out with --dry-run")
     _check_outputs([path for path in (options.report, options.picture) if path], options)

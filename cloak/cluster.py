@@ -1,0 +1,268 @@
+"""A layout's photos on a Ray cluster: an actor for each share of a machine, each with its own models.
+
+Ray finds the machines and places the actors; for one that is lost another is started, and its
+photos are done again. Photos and results lie where all machines reach them by the same
+path. The journal is written by one actor alone, on the machine that the command runs on.
+"""
+
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from cloak.errors import CloakError, UsageError, in_a_line
+from cloak.files import Job, Layout
+from cloak.journal import Journal
+from cloak.names import shown
+from cloak.photo import RUN, remove_parts
+from cloak.protect import Cloaker
+from cloak.runs import work_through
+from cloak.threads import usable_cores
+from cloak.types import PhotoReport, Progress
+from cloak.workers import AHEAD, in_groups
+
+TRIES = 3
+"""Photos over which so many actors were lost are given up."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the actors run.
+
+    Attributes:
+        address: of a running cluster; empty for processes of this machine, or for the cluster that
+            RAY_ADDRESS names.
+        actors: how many; 0 for one on each core of the cluster.
+        gpus: of each actor; may be a fraction.
+    """
+
+    address: str = ""
+    actors: int = 0
+    gpus: float = 0.0
+
+
+class OnRay:
+    """An ``Engine`` on a Ray cluster, until its ``with`` block ends.
+
+    Args:
+        make_cloaker: called in each actor.
+        layout: that the photos belong to.
+        cluster: where.
+        overwrite: whether results that exist already are replaced.
+
+    Raises:
+        UsageError: Ray is not installed, there is no such cluster, or it has not what actors need.
+        CloakError: what ``make_cloaker`` raises.
+    """
+
+    def __init__(
+        self, make_cloaker: Callable[[], Cloaker], layout: Layout, cluster: Cluster, *, overwrite: bool = False
+    ) -> None:
+        self._ray = _connect(cluster.address)
+        self._check(cluster)
+        shared = self._ray.put((make_cloaker, layout, overwrite))
+        count = cluster.actors or int(self._ray.cluster_resources()["CPU"])
+        self._new_actor = partial(self._ray.remote(num_cpus=1, num_gpus=cluster.gpus)(Protector).remote, shared)
+        self._actors = [self._new_actor() for _ in range(count)]
+        try:
+            self.settings, self.notes = self._ray.get(self._actors[0].describe.remote())
+        except self._ray.exceptions.RayTaskError as error:
+            self._ray.shutdown()
+            if isinstance(error.cause, CloakError):
+                raise error.cause from None
+            raise
+
+    def _check(self, cluster: Cluster) -> None:
+        """Refuse what Ray would wait for without end."""
+        there, actors = self._ray.cluster_resources(), max(1, cluster.actors)
+        cores, gpus = there.get("CPU", 0), there.get("GPU", 0)
+        if cores < actors or gpus < cluster.gpus * actors:
+            self._ray.shutdown()
+            raise UsageError(
+                f"expected a cluster with room for {actors} actors of 1 core and {cluster.gpus:g} GPUs, "
+                f"got {cores:g} cores and {gpus:g} GPUs; pass fewer --workers"
+            )
+
+    def protect(
+        self,
+        jobs: Sequence[Job],
+        journal: Journal | None = None,
+        *,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[PhotoReport]:
+        notary = self._notary(journal) if journal else None
+        for done, report in enumerate(self._results(in_groups(jobs), notary, stopped)):
+            assert report.source is not None
+            on_progress(Progress(done, len(jobs), report.source, "done", 1.0))
+            yield report
+        if notary:
+            self._ray.get(notary.sweep.remote())
+
+    def _notary(self, journal: Journal) -> Any:
+        """Placed where the journal is."""
+        strategies = self._ray.util.scheduling_strategies
+        here = strategies.NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
+        return self._ray.remote(num_cpus=0, scheduling_strategy=here)(Notary).remote(journal.path)
+
+    def _results(self, groups: Sequence[list[Job]], notary: Any, stopped: Callable[[], bool]) -> Iterator[PhotoReport]:
+        """The groups' reports, as each is done."""
+        waiting = deque((group, 1) for group in groups)
+        running: dict[Any, tuple[list[Job], int, Any]] = {}
+
+        def hand_out(actor: Any) -> None:
+            if waiting and not stopped():
+                group, tries = waiting.popleft()
+                running[actor.protect.remote(group, notary)] = group, tries, actor
+
+        for actor in self._actors * AHEAD:
+            hand_out(actor)
+        while running:
+            (ready,), _ = self._ray.wait(list(running), num_returns=1)
+            actor = running[ready][2]
+            try:
+                reports = self._ray.get(ready)
+            except self._ray.exceptions.RayActorError:
+                yield from self._after_loss(actor, running, waiting)
+                actor = self._new_actor()
+                for _ in range(AHEAD):
+                    hand_out(actor)
+                continue
+            del running[ready]
+            hand_out(actor)
+            yield from reports
+
+    def _after_loss(
+        self, lost: Any, running: dict[Any, tuple[list[Job], int, Any]], waiting: deque[tuple[list[Job], int]]
+    ) -> list[PhotoReport]:
+        """What a lost actor had is to be done again; the first of it, which it was at, not for ever."""
+        had = [(task, group, tries) for task, (group, tries, actor) in running.items() if actor is lost]
+        for task, _, _ in had:
+            del running[task]
+        (_, first, tries), *others = had
+        waiting.extendleft((group, tries) for _, group, tries in reversed(others))
+        if tries == TRIES:
+            return [_given_up(job) for job in first]
+        waiting.appendleft((first, tries + 1))
+        return []
+
+    def __enter__(self) -> "OnRay":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ray.shutdown()
+
+
+def _connect(address: str) -> Any:
+    """Ray, connected."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ImportError:
+        raise UsageError("expected Ray for --engine ray, got none; install it with: pip install 'cloak[ray]'") from None
+    local = not address and not os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False} if local else {}
+    try:
+        _probe(address)
+        ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(f"expected a Ray cluster at {address or 'RAY_ADDRESS'}, got: {in_a_line(error)}") from None
+    return ray
+
+
+def _probe(address: str) -> None:
+    """Raise OSError where nobody listens; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _given_up(job: Job) -> PhotoReport:
+    reason = f"{shown(job.source)}: {TRIES} processes were lost over it, perhaps for want of memory"
+    return PhotoReport(source=job.source, error=reason, passing=True)
+
+
+class Protector:
+    """The actor: one process with its models."""
+
+    def __init__(self, shared: tuple[Callable[[], Cloaker], Layout, bool]) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._make_cloaker, self._layout, self._overwrite = shared
+        self._cloaker: Cloaker | None = None
+        self._notes: _RemoteNotes | None = None
+
+    def describe(self) -> tuple[Mapping[str, object], tuple[str, ...]]:
+        cloaker = self._loaded()
+        return cloaker.settings, cloaker.notes
+
+    def protect(self, jobs: list[Job], notary: Any) -> list[PhotoReport]:
+        if notary is not None and self._notes is None:
+            self._notes = _RemoteNotes(notary)
+        cloaker = self._loaded()
+        return list(work_through(cloaker, self._layout, jobs, journal=self._notes, overwrite=self._overwrite))
+
+    def _loaded(self) -> Cloaker:
+        self._cloaker = self._cloaker or self._make_cloaker()
+        return self._cloaker
+
+
+class Notary:
+    """The actor that writes the journal for all, and remembers what was begun by those that are lost."""
+
+    def __init__(self, path: Path) -> None:
+        self._journal = Journal.join(path)
+        self._runs: set[str] = set()
+        self._folders: set[Path] = set()
+
+    def joined(self, run: str) -> None:
+        self._journal.note_run(run)
+        self._runs.add(run)
+
+    def owns(self, job: Job) -> bool:
+        return self._journal.owns(job)
+
+    def begin(self, job: Job, output: Path) -> None:
+        self._folders.add(output.parent)
+        self._journal.begin(job, output)
+        self._journal.begun[job.place] = str(output)
+
+    def finish(self, job: Job, report: PhotoReport, stamp: str) -> None:
+        self._journal.finish(job, report, stamp)
+        if not report.output:
+            self._journal.begun.pop(job.place, None)
+
+    def sweep(self) -> None:
+        """When nobody writes any more: what lost actors left of their temporary files goes."""
+        for folder in self._folders:
+            for run in self._runs:
+                remove_parts(folder, run)
+
+
+class _RemoteNotes:
+    """``cloak.runs.Notes``, by the notary."""
+
+    def __init__(self, notary: Any) -> None:
+        import ray
+
+        self._notary, self._get = notary, ray.get
+        self._get(notary.joined.remote(RUN))
+
+    def owns(self, job: Job) -> bool:
+        return bool(self._get(self._notary.owns.remote(job)))
+
+    def begin(self, job: Job, output: Path) -> None:
+        self._get(self._notary.begin.remote(job, output))
+
+    def finish(self, job: Job, report: PhotoReport, stamp: str) -> None:
+        self._get(self._notary.finish.remote(job, report, stamp))

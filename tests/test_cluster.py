@@ -1,0 +1,139 @@
+"""Photos on a Ray cluster of this machine's processes."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cloak import Cloaker, PhotoReport, Progress, UsageError
+from cloak.cli import main
+from cloak.files import Job, Layout, lay_out
+from cloak.journal import Journal
+from tests.fuzz import quick_cloaker
+from tests.helpers import smooth_noise
+
+pytest.importorskip("ray", reason="needs Ray (pip install -e .[dev])")
+
+from cloak.cluster import TRIES, Cluster, OnRay
+
+SETTINGS = {"mode": "mid"}
+QUICK = partial(quick_cloaker, "default")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(8):
+        Image.fromarray(smooth_noise(80, 80, seed=number)).save(folder / f"{number}.png")
+    Image.fromarray(smooth_noise(80, 80, seed=8)).save(folder / "0.gif")
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable() -> Iterator[None]:
+    """Ray's processes do not have pytest's path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        yield
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".cloak-journal")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("reference")
+    with pytest.MonkeyPatch.context() as patch:
+        list(quick_cloaker("default", patch.setattr).protect_files([photos], out))
+    return contents(out)
+
+
+def run(layout: Layout, out: Path, make: Callable[[], Cloaker], **options: Any) -> list[PhotoReport]:
+    with Journal.open(out, SETTINGS) as journal, OnRay(make, layout, Cluster(actors=2)) as engine:
+        left = [job for job in layout.jobs if not journal.has(job)]
+        return list(engine.protect(left, journal, **options))
+
+
+def test_a_cluster_makes_what_one_process_makes(photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    layout = lay_out([photos], tmp_path)
+    seen: list[Progress] = []
+    reports = run(layout, tmp_path, QUICK, on_progress=seen.append)
+    assert {report.source for report in reports} == {job.source for job in layout.jobs}
+    assert all(report.error == "" for report in reports)
+    assert contents(tmp_path) == undisturbed
+    assert len(undisturbed) == 9
+    assert [standing.photo for standing in seen] == list(range(9))
+    assert run(layout, tmp_path, QUICK) == []
+
+
+class Dying:
+    """Makes Cloakers that kill their process over a photo, before or after its result is written."""
+
+    def __init__(self, marks: Path, *, after: bool, always: bool = False) -> None:
+        self.marks, self.after, self.always = marks, after, always
+
+    def __call__(self) -> Cloaker:
+        cloaker = quick_cloaker("default")
+        protect = cloaker.protect_job
+
+        def dying(job: Job, layout: Layout, **options: Any) -> PhotoReport:
+            mark = self.marks / job.source.name
+            dies = job.source.name in ("3.png", "5.png") and (self.always or not mark.exists())
+            mark.touch()
+            report = protect(job, layout, **options) if self.after or not dies else None
+            if dies:
+                os.kill(os.getpid(), signal.SIGKILL)
+            assert report is not None
+            return report
+
+        cloaker.protect_job = dying  # type: ignore[method-assign]
+        return cloaker
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_process_that_is_killed_loses_nothing(
+    after: bool, photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    out, marks = tmp_path / "out", tmp_path / "marks"
+    marks.mkdir()
+    layout = lay_out([photos], out)
+    reports = run(layout, out, Dying(marks, after=after))
+    assert [report.error for report in reports] == [""] * 9
+    assert contents(out) == undisturbed  # and nothing half-written lies about
+    with Journal.open(out, SETTINGS) as journal:
+        assert all(journal.has(job) for job in layout.jobs)
+
+
+def test_a_photo_that_kills_every_process_is_given_up(
+    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    out, marks = tmp_path / "out", tmp_path / "marks"
+    marks.mkdir()
+    reports = run(lay_out([photos], out), out, Dying(marks, after=False, always=True))
+    errors = {report.source.name: report.error for report in reports if report.error and report.source}
+    assert set(errors) == {"3.png", "5.png"}
+    assert f"{TRIES} processes were lost over it" in errors["3.png"]
+    assert len(contents(out)) == 7
+    run(lay_out([photos], out), out, QUICK)
+    assert contents(out) == undisturbed
+
+
+def test_what_cannot_be_had_is_said(photos: Path, tmp_path: Path) -> None:
+    layout = lay_out([photos], tmp_path)
+    with pytest.raises(UsageError, match="room for 5000 actors of 1 core and 0 GPUs"):
+        OnRay(QUICK, layout, Cluster(actors=5000))
+    with pytest.raises(UsageError, match=r"expected a Ray cluster at 127\.0\.0\.1:1, got"):
+        OnRay(QUICK, layout, Cluster("127.0.0.1:1"))
+    with pytest.raises(UsageError, match="expected a mode"):
+        OnRay(partial(Cloaker, "max"), layout, Cluster(actors=1))
+
+
+def test_the_command_needs_a_folder_for_the_results(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["protect", str(photos), "--engine", "ray"]) == 2
+    assert "--engine ray needs -o" in capsys.readouterr().err
