@@ -12,13 +12,14 @@ from torch import Tensor
 from cloak.constraint import Constraint
 from cloak.eye import Eye
 from cloak.ghosts import as_ghost, branches, draw_gains
+from cloak.jpeg import jpeg
 from cloak.methods import Method
 from cloak.objectives import OBJECTIVES
 from cloak.patches import PatchBatch
 from cloak.recognizers.base import Recognizer
 from cloak.steps import RULES, SPACES
 from cloak.threads import each
-from cloak.views import MIRROR_NUMBER, NO_JITTER, Degradation, draw_degradations, draw_jitters, jpeg, soften
+from cloak.views import MIRROR_NUMBER, NO_JITTER, Degradation, draw_degradations, draw_jitters, soften
 
 START_SEED = 1
 """Added to a face's seed for its random start, so that this is not its first view."""

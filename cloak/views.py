@@ -162,22 +162,9 @@ def resize_matrix(factor: float, length: int) -> Tensor:
     return up @ down
 
 
-def jpeg(images: Tensor, quality: float) -> Tensor:
-    """Differentiable JPEG with 4:2:0 chroma (Reich et al., 2024, as in kornia).
-
-    Args:
-        images: (n, 3, h, w) in 0..1, sides multiples of 16.
-        quality: 1..100.
-    """
-    from kornia.enhance import jpeg_codec_differentiable  # imports kornia: 0.5 s
-
-    coded: Tensor = jpeg_codec_differentiable(images, torch.full((len(images),), quality).to(images))
-    return coded
-
-
 def soften(images: Tensor) -> Tensor:
     """LowKey's blur: Gaussian, 7 x 7, sigma 3 px; (n, 3, h, w)."""
-    from kornia.filters import gaussian_blur2d
+    from kornia.filters import gaussian_blur2d  # imports kornia: 0.5 s
 
     blurred: Tensor = gaussian_blur2d(images, (7, 7), (3.0, 3.0))
     return blurred
