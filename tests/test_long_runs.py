@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 
 from cloak import Cloaker, PhotoReport, UsageError
 from cloak.cli import main
+from cloak.cli.engines import sensible_count
 from cloak.files import Layout, Shard, lay_out
 from cloak.journal import Journal
 from cloak.runs import work_through
@@ -246,6 +248,35 @@ def test_of_many_photos_numbers_are_told(
     assert "not protected" in shown.out
     assert "similarity before" not in shown.out
     assert shown.err.count("cloak: ") == 7 - shown.out.count(" protected, ")
+
+
+@pytest.mark.usefixtures("command")
+def test_without_a_terminal_lines_tell_how_far_it_is(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cloak.cli.working.EVERY", 0.0)
+    arguments = ["protect", str(photos), "-o", str(tmp_path / "out"), "--recursive"]
+    main(arguments)
+    lines = re.findall(
+        r"^cloak: (\d) of 7 photos, ([\d.]+) a minute, \d+:\d\d:\d\d left$", capsys.readouterr().err, re.M
+    )
+    assert [int(done) for done, _ in lines] == sorted(int(done) for done, _ in lines)
+    assert {int(done) for done, _ in lines} >= {1, 6}
+    assert all(float(rate) > 0 for _, rate in lines)
+    main([*arguments, "--overwrite", "--quiet"])
+    assert "a minute" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("photos", "cores", "gigabytes", "expected"),
+    [(1, 8, 16, 1), (15, 8, 16, 1), (16, 8, 16, 2), (1000, 8, 16, 5), (1000, 8, 64, 8), (1000, 2, 1, 1)],
+)
+def test_as_many_processes_as_photos_cores_and_memory_are_worth(
+    photos: int, cores: int, gigabytes: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloak.threads.usable_cores", lambda: cores)
+    monkeypatch.setattr("cloak.cli.engines._memory", lambda: gigabytes * 10**9 // 2)
+    assert sensible_count(photos) == expected
 
 
 SLOWLY = """

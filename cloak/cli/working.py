@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 SHOWN = 200
 """Photos that are told one by one; of more, numbers are."""
+
+EVERY = 30.0
+"""Seconds between lines on how far a run is, where there is no terminal."""
 
 
 @dataclass
@@ -76,7 +80,7 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
     shard = _shard(options)
     with ExitStack() as stack:
         bar = stack.enter_context(_progress(options))
-        show = _shower(bar)
+        show = _shower(bar, options.quiet)
         layout = lay_out(options.paths, options.out, recursive=options.recursive)
         engine = stack.enter_context(engine_for(options, layout, make_cloaker))  # loads: the bar moves meanwhile
         jobs = [job for job in layout.jobs if shard.holds(job)]
@@ -103,13 +107,17 @@ def _shard(options: argparse.Namespace) -> Shard:
     return Shard.parse(options.shard) if options.shard else Shard()
 
 
-def _shower(bar: Progress) -> "Callable[[Standing], None]":
-    """What moves the bar."""
+def _shower(bar: Progress, quiet: bool) -> "Callable[[Standing], None]":
+    """What moves the bar; where there is no terminal, a line from time to time."""
     task = bar.add_task("loading the recogniser", total=None, photo="")
-    start = time.monotonic()
+    start: list[float] = []
+    told = time.monotonic()
 
     def show(standing: "Standing") -> None:
-        rate = 60.0 * standing.photo / (time.monotonic() - start)
+        nonlocal told
+        now = time.monotonic()
+        start[:] = start or [now]
+        rate = 60.0 * standing.photo / (now - start[0]) if standing.photo else 0.0
         bar.update(
             task,
             total=standing.photos,
@@ -117,6 +125,13 @@ def _shower(bar: Progress) -> "Callable[[Standing], None]":
             photo=f"photo {standing.photo + 1} of {standing.photos}" + (f", {rate:.1f} a minute" if rate else ""),
             description=f"{standing.step}: {escape(shown(standing.source.name))}",
         )
+        if bar.disable and not quiet and rate and now - told >= EVERY:
+            told = now
+            left = timedelta(minutes=round((standing.photos - standing.photo) / rate))
+            print(
+                f"cloak: {standing.photo} of {standing.photos} photos, {rate:.1f} a minute, {left} left",
+                file=sys.stderr,
+            )
 
     return show
 
