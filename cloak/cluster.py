@@ -23,6 +23,7 @@ from cloak.names import shown
 from cloak.photo import RUN, remove_parts
 from cloak.protect import Cloaker
 from cloak.runs import work_through
+from cloak.storage import Stage
 from cloak.threads import usable_cores
 from cloak.types import PhotoReport, Progress
 from cloak.workers import AHEAD, in_groups
@@ -55,6 +56,7 @@ class OnRay:
         layout: that the photos belong to.
         cluster: where.
         overwrite: whether results that exist already are replaced.
+        stage: where the photos lie, if that are no paths of these machines.
 
     Raises:
         UsageError: Ray is not installed, there is no such cluster, or it has not what actors need.
@@ -62,11 +64,17 @@ class OnRay:
     """
 
     def __init__(
-        self, make_cloaker: Callable[[], Cloaker], layout: Layout, cluster: Cluster, *, overwrite: bool = False
+        self,
+        make_cloaker: Callable[[], Cloaker],
+        layout: Layout,
+        cluster: Cluster,
+        *,
+        overwrite: bool = False,
+        stage: Stage | None = None,
     ) -> None:
         self._ray = _connect(cluster.address)
         self._check(cluster)
-        shared = self._ray.put((make_cloaker, layout, overwrite))
+        shared = self._ray.put((make_cloaker, layout, overwrite, stage))
         count = cluster.actors or int(self._ray.cluster_resources()["CPU"])
         self._new_actor = partial(self._ray.remote(num_cpus=1, num_gpus=cluster.gpus)(Protector).remote, shared)
         self._actors = [self._new_actor() for _ in range(count)]
@@ -97,13 +105,13 @@ class OnRay:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[PhotoReport]:
-        notary = self._notary(journal) if journal else None
+        assert journal is not None  # what is lost is done again, for which one must know what was begun
+        notary = self._notary(journal)
         for done, report in enumerate(self._results(in_groups(jobs), notary, stopped)):
             assert report.source is not None
             on_progress(Progress(done, len(jobs), report.source, "done", 1.0))
             yield report
-        if notary:
-            self._ray.get(notary.sweep.remote())
+        self._ray.get(notary.sweep.remote())
 
     def _notary(self, journal: Journal) -> Any:
         """Placed where the journal is."""
@@ -194,11 +202,11 @@ def _given_up(job: Job) -> PhotoReport:
 class Protector:
     """The actor: one process with its models."""
 
-    def __init__(self, shared: tuple[Callable[[], Cloaker], Layout, bool]) -> None:
+    def __init__(self, shared: tuple[Callable[[], Cloaker], Layout, bool, Stage | None]) -> None:
         import torch
 
         torch.set_num_threads(1)
-        self._make_cloaker, self._layout, self._overwrite = shared
+        self._make_cloaker, self._layout, self._overwrite, self._stage = shared
         self._cloaker: Cloaker | None = None
         self._notes: _RemoteNotes | None = None
 
@@ -207,9 +215,10 @@ class Protector:
         return cloaker.settings, cloaker.notes
 
     def protect(self, jobs: list[Job], notary: Any) -> list[PhotoReport]:
-        if notary is not None and self._notes is None:
-            self._notes = _RemoteNotes(notary)
+        self._notes = self._notes or _RemoteNotes(notary)
         cloaker = self._loaded()
+        if self._stage:
+            return list(self._stage.work_through(cloaker, jobs, self._notes, overwrite=self._overwrite))
         return list(work_through(cloaker, self._layout, jobs, journal=self._notes, overwrite=self._overwrite))
 
     def _loaded(self) -> Cloaker:

@@ -23,12 +23,14 @@ class Job:
         target: where the protected one goes.
         root: the folder that the result must lie in.
         error: why the path cannot be worked on, in one sentence; else empty.
+        stamp: what changes when the photo is changed, where the file cannot tell.
     """
 
     source: Path
     target: Path
     root: Path
     error: str = ""
+    stamp: str = ""
 
     @property
     def place(self) -> str:
@@ -214,7 +216,7 @@ def _photos_of(path: Path, out: Path | None, recursive: bool) -> Iterator[tuple[
         folders[:] = (
             sorted(name for name in folders if not (out and same_file(Path(folder, name), out))) if recursive else []
         )
-        for source in (Path(folder, name) for name in _photo_names(names)):
+        for source in (Path(folder, name) for name in photo_names(names)):
             found = True
             yield source, source.relative_to(path), ""
     for error in unreadable:
@@ -225,7 +227,7 @@ def _photos_of(path: Path, out: Path | None, recursive: bool) -> Iterator[tuple[
         yield path, Path(path.name), f"{shown(path)}: expected a folder with photos, got one with none{advice}"
 
 
-def _photo_names(names: Iterable[str]) -> list[str]:
+def photo_names(names: Iterable[str]) -> list[str]:
     """The photos among the names in one folder, sorted; without results that lie beside their originals."""
     photos = [name for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
     stems = {Path(name).stem for name in photos}

@@ -8,7 +8,7 @@ again.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -166,12 +166,12 @@ class Journal:
                 if isinstance(record, dict):
                     yield record
 
-    def has(self, job: Job) -> bool:
-        """Whether a photo is done, and neither it nor its result has changed since."""
+    def has(self, job: Job, exists: Callable[[str], bool] = os.path.lexists) -> bool:
+        """Whether a photo is done, has not changed since, and its result still exists."""
         entry = self.done.get(job.place)
-        if entry is None or entry.stamp != stamp_of(job.source):
+        if entry is None or entry.stamp != (job.stamp or stamp_of(job.source)):
             return False
-        return not entry.output or os.path.lexists(entry.output)
+        return not entry.output or exists(entry.output)
 
     def owns(self, job: Job) -> bool:
         """Whether a result of the photo may lie there that is ours to replace."""

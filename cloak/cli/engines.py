@@ -5,13 +5,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cloak import UsageError
 
 if TYPE_CHECKING:
     from cloak import Cloaker
     from cloak.cluster import OnRay
     from cloak.files import Layout
     from cloak.runs import Engine
+    from cloak.storage import Stage
 
 PHOTOS_A_WORKER = 8
 """So many make up for the seconds that a process takes to start."""
@@ -22,7 +26,10 @@ MEMORY_A_WORKER = 1_500_000_000
 
 @contextmanager
 def engine_for(
-    options: argparse.Namespace, layout: "Layout", make_cloaker: "Callable[..., Cloaker]"
+    options: argparse.Namespace,
+    layout: "Layout",
+    make_cloaker: "Callable[..., Cloaker]",
+    stage: "Stage | None" = None,
 ) -> "Iterator[Engine]":
     """The engine that the options ask for.
 
@@ -30,9 +37,10 @@ def engine_for(
         options: of the command.
         layout: of the photos.
         make_cloaker: called with the options, and perhaps with ``loop``, see ``Cloaker``.
+        stage: where the photos lie, if not on this machine.
     """
     if options.engine == "ray":
-        with _on_ray(options, layout, make_cloaker) as engine:
+        with _on_ray(options, layout, make_cloaker, stage) as engine:
             yield engine
         return
     count = options.workers or sensible_count(len(layout.jobs))
@@ -57,12 +65,33 @@ def engine_for(
         yield workers
 
 
-def _on_ray(options: argparse.Namespace, layout: "Layout", make_cloaker: "Callable[..., Cloaker]") -> "OnRay":
+def _on_ray(
+    options: argparse.Namespace, layout: "Layout", make_cloaker: "Callable[..., Cloaker]", stage: "Stage | None"
+) -> "OnRay":
     from cloak.cluster import Cluster, OnRay
 
     gpus = 0.0 if options.device == "cpu" else options.gpus
     cluster = Cluster(options.address, options.workers or 0, gpus)
-    return OnRay(partial(make_cloaker, options), layout, cluster, overwrite=options.overwrite)
+    return OnRay(partial(make_cloaker, options), layout, cluster, overwrite=options.overwrite, stage=stage)
+
+
+def stage_of(options: argparse.Namespace) -> "Stage | None":
+    """Where the photos lie and results go, if one of it is a URL.
+
+    Raises:
+        UsageError: more than one folder, or the engine is not Ray.
+    """
+    from cloak.storage import Folder, Stage, is_url
+
+    if not any(map(is_url, map(str, (*options.paths, options.out or "")))):
+        return None
+    if options.engine != "ray" or len(options.paths) != 1 or options.picture:
+        raise UsageError("URLs need --engine ray, one folder, and -o; --picture cannot be drawn of them")
+    source, out = (
+        str(place) if is_url(str(place)) else Path(place).absolute().as_uri()
+        for place in (options.paths[0], options.out)
+    )
+    return Stage(Folder(source), Folder(out))
 
 
 def sensible_count(photos: int) -> int:

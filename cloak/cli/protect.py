@@ -33,11 +33,11 @@ def add_parser(commands: "Subparsers") -> None:
     parser = commands.add_parser(
         "protect", help="cloak photos", description="Cloak photos and folders of photos.", epilog=DETAILS
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a photo or a folder")
+    parser.add_argument("paths", nargs="+", type=_place, metavar="PATH", help="a photo or a folder")
     parser.add_argument(
         "-o",
         "--out",
-        type=Path,
+        type=_place,
         metavar="DIR",
         help="folder for the results (default: NAME_cloaked.EXT beside each photo)",
     )
@@ -146,7 +146,9 @@ def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
     """Refuse files that have no folder, or that would overwrite a photo, a result or, unasked, anything."""
     from cloak.files import plan_jobs, same_file
 
-    jobs = plan_jobs(options.paths, options.out, recursive=options.recursive) if paths else []
+    here = [path for path in options.paths if isinstance(path, Path)] if paths else []
+    out = options.out if isinstance(options.out, Path) else None
+    jobs = plan_jobs(here, out, recursive=options.recursive)
     for path in paths:
         if not path.absolute().parent.is_dir() and path.parent != options.out:
             raise UsageError(
@@ -210,6 +212,11 @@ def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Clo
         metadata=options.metadata,
         limits=limits_of(options),
     )
+
+
+def _place(text: str) -> Path | str:
+    """A path, or a URL as it is."""
+    return text if "://" in text else Path(text)
 
 
 def _count(text: str) -> int:

@@ -1,6 +1,7 @@
 """The work of ``cloak protect``: progress, the journal, Ctrl-C, and what is remembered of many photos."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -18,7 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cloak import PhotoReport, UsageError
-from cloak.cli.engines import engine_for
+from cloak.cli.engines import engine_for, stage_of
 from cloak.files import Shard, lay_out
 from cloak.names import shown
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cloak.files import Job
     from cloak.journal import Journal
     from cloak.runs import Engine
+    from cloak.storage import Stage
     from cloak.types import Progress as Standing
 
 SHOWN = 200
@@ -81,14 +83,20 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
     with ExitStack() as stack:
         bar = stack.enter_context(_progress(options))
         show = _shower(bar, options.quiet)
-        layout = lay_out(options.paths, options.out, recursive=options.recursive)
-        engine = stack.enter_context(engine_for(options, layout, make_cloaker))  # loads: the bar moves meanwhile
+        stage = stage_of(options)
+        layout = (
+            stage.layout(recursive=options.recursive)
+            if stage
+            else lay_out(options.paths, options.out, recursive=options.recursive)
+        )
+        engine = stack.enter_context(engine_for(options, layout, make_cloaker, stage))  # loads: the bar moves meanwhile
         jobs = [job for job in layout.jobs if shard.holds(job)]
-        journal = _journal(options, engine, shard)
+        folder = stack.enter_context(stage.journal_folder()) if stage else _journaled(options)
+        journal = _journal(folder, options, engine, shard) if folder else None
         outcome = Outcome(notes=engine.notes)
         if journal:
             stack.enter_context(journal)
-            jobs = _not_done(jobs, journal, outcome)
+            jobs = _not_done(jobs, journal, outcome, stage)
         stopped = stack.enter_context(_finishing_on_interrupt())
         reports = engine.protect(jobs, journal, on_progress=show, stopped=stopped)
         for report in reports:
@@ -148,20 +156,24 @@ def _progress(options: argparse.Namespace) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _journal(options: argparse.Namespace, engine: "Engine", shard: Shard) -> "Journal | None":
-    """Folders into a folder are long runs."""
-    if not options.out or not any(Path(path).is_dir() for path in options.paths):
-        return None
+def _journaled(options: argparse.Namespace) -> Path | None:
+    """The folder for a journal: folders into a folder, or a cluster, are long runs."""
+    long = options.engine == "ray" or any(Path(path).is_dir() for path in options.paths)
+    return Path(options.out) if options.out and long else None
+
+
+def _journal(folder: Path, options: argparse.Namespace, engine: "Engine", shard: Shard) -> "Journal":
     from cloak.journal import Journal
 
-    return Journal.open(options.out, engine.settings, shard=str(shard), anew=options.overwrite)
+    return Journal.open(folder, engine.settings, shard=str(shard), anew=options.overwrite)
 
 
-def _not_done(jobs: "list[Job]", journal: "Journal", outcome: Outcome) -> "list[Job]":
+def _not_done(jobs: "list[Job]", journal: "Journal", outcome: Outcome, stage: "Stage | None") -> "list[Job]":
     """The photos that are left to do; those of earlier runs are counted."""
+    exists: Callable[[str], bool] = stage.out.files(recursive=True).__contains__ if stage else os.path.lexists
     left = []
     for job in jobs:
-        if journal.has(job):
+        if journal.has(job, exists):
             outcome.earlier += 1
             outcome.earlier_failed += journal.done[job.place].failed
         else:

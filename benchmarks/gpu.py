@@ -1,0 +1,132 @@
+"""The whole way on a GPU: from a folder of JPEGs of 12 megapixels to a folder of JPEGs.
+
+    python -m benchmarks.gpu --out benchmarks/results/gpu [--photos 400] [--device cuda] [--workers 16]
+
+Three things: faces a second of the loop alone, by the size of its batch; the whole command, with the
+GPU's utilisation looked at twice a second, without the first and last tenth; and the same photos by
+the CPU, whose similarities must be the same within noise. With ``--device cpu`` all but the
+utilisation is tried without a GPU. Writes OUT.json.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from PIL import Image
+
+from benchmarks.speed import synchronized
+from cloak import Cloaker
+from cloak.batches import Room
+from cloak.bench.run import provenance
+from cloak.photo import read_photo
+from cloak.pipeline import prepare
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+SIZE = (3000, 4000)
+BATCHES = (1, 4, 16, 64, 128)
+
+
+def large_photos(folder: Path, count: int) -> list[Path]:
+    """The two samples as a telephone's photos, each a little different."""
+    photos: list[Path] = []
+    for number in range(count):
+        sample = sorted(SAMPLES.iterdir())[number % 2]
+        path = folder / f"{number:05}.jpg"
+        if number < 16:
+            with Image.open(sample) as image:
+                left = number // 2
+                box = (left, left, image.width, image.height)
+                image.convert("RGB").crop(box).resize(SIZE, Image.Resampling.BICUBIC).save(path, quality=92)
+        else:
+            shutil.copy(photos[number % 16], path)
+        photos.append(path)
+    return photos
+
+
+def faces_a_second(cloaker: Cloaker, photo: Path, batches: Sequence[int]) -> Iterator[dict[str, float]]:
+    """Of the loop alone."""
+    (patch, *_) = prepare(read_photo(photo), "", cloaker._detector, cloaker.method, 0).patches
+    for batch in batches:
+        cloaker._room = Room(batch)
+        patches = [replace(patch, seed=number) for number in range(batch)]
+        cloaker.perturb(patches[:1])
+        start = synchronized(cloaker.device)
+        cloaker.perturb(patches)
+        yield {"asked": batch, "fitted": cloaker._room.faces, "rate": batch / (synchronized(cloaker.device) - start)}
+
+
+def command(source: Path, out: Path, device: str, workers: int) -> dict[str, Any]:
+    """The command, and how busy the GPU was meanwhile."""
+    report = out.with_suffix(".jsonl")
+    words = ["protect", str(source), "-o", str(out), "--device", device, "--quiet", "--report", str(report)]
+    words += ["--workers", str(workers)] if workers else []
+    start, used = time.perf_counter(), []
+    with subprocess.Popen([sys.executable, "-m", "cloak", *words]) as process:
+        while process.poll() is None:
+            used += [utilisation()] if device == "cuda" else []
+            time.sleep(0.5)
+    seconds = time.perf_counter() - start
+    reports = [json.loads(line) for line in report.read_text().splitlines()]
+    faces = [face for one in reports for face in one["faces"]]
+    steady = used[len(used) // 10 : len(used) - len(used) // 10]
+    return {
+        "seconds": seconds,
+        "faces": len(faces),
+        "faces a second": len(faces) / seconds,
+        "utilisation": fmean(steady) if steady else None,
+        "not protected": sum(not one["protected"] for one in reports),
+        "similarity after": {
+            name: fmean(face["matches"][name]["after"] for face in faces) for name in faces[0]["matches"]
+        },
+    }
+
+
+def utilisation() -> float:
+    """Percent, as nvidia-smi says."""
+    words = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+    return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=400)
+    parser.add_argument("--compared", type=int, default=16, help="photos that the CPU does as well")
+    parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
+    parser.add_argument("--out", type=Path, required=True, help="without suffix")
+    options = parser.parse_args()
+    results: dict[str, Any] = {"provenance": provenance(options.device), "cores": os.cpu_count()}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in").mkdir()
+        (folder / "few").mkdir()
+        photos = large_photos(folder / "in", options.photos)
+        cloaker = Cloaker(device=options.device)
+        results["loop"] = list(faces_a_second(cloaker, photos[0], options.batches))
+        print(json.dumps(results, indent=1), flush=True)
+        del cloaker
+        torch.cuda.empty_cache()
+        results["command"] = command(folder / "in", folder / "out", options.device, options.workers)
+        print(json.dumps(results["command"], indent=1), flush=True)
+        for photo in photos[: options.compared]:
+            shutil.copy(photo, folder / "few")
+        results["few"] = command(folder / "few", folder / "few_out", options.device, options.workers)
+        results["few on the CPU"] = command(folder / "few", folder / "few_cpu", "cpu", options.workers)
+    options.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

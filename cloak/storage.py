@@ -1,0 +1,175 @@
+"""Photos and results on object storage, by fsspec's URLs: fetched, protected in a temporary folder, sent.
+
+Jobs have places below the two URLs instead of paths. What is sent is there whole or not at all:
+object storage puts objects so, and for other places fsspec's transactions do.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from cloak.errors import PHOTO_ERRORS, UsageError, in_a_line
+from cloak.files import Job, Layout, free_name, photo_names
+from cloak.journal import NAME as JOURNAL
+from cloak.names import shown
+from cloak.types import PhotoReport
+
+if TYPE_CHECKING:
+    from cloak.protect import Cloaker
+    from cloak.runs import Notes
+
+
+def is_url(text: str) -> bool:
+    """Whether it is a place for fsspec: PROTOCOL://..."""
+    return "://" in text
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder at a URL."""
+
+    url: str
+
+    def _open(self) -> tuple[Any, str]:
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError:
+            raise UsageError(f"{shown(self.url)}: needs fsspec; install it with: pip install 'cloak[ray]'") from None
+        try:
+            system, root = url_to_fs(self.url)
+        except (ImportError, ValueError, OSError) as error:
+            raise UsageError(f"{shown(self.url)}: cannot be opened: {in_a_line(error)}") from None
+        return system, str(root).rstrip("/")
+
+    def files(self, *, recursive: bool) -> dict[str, str]:
+        """Path below the folder -> what changes when the file is changed; sorted; none where there is no folder.
+
+        Raises:
+            UsageError: it cannot be listed.
+        """
+        system, root = self._open()
+        try:
+            system.invalidate_cache()
+            found = system.find(root, maxdepth=None if recursive else 1, detail=True) if system.exists(root) else {}
+        except Exception as error:  # each storage has its own
+            raise UsageError(f"{shown(self.url)}: cannot be listed: {in_a_line(error)}") from None
+        marks = ("size", "ETag", "etag", "mtime", "LastModified", "updated", "created")
+        return {
+            str(PurePosixPath(path).relative_to(root)): "-".join(str(info[mark]) for mark in marks if info.get(mark))
+            for path, info in sorted(found.items())
+        }
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy a file here; raises OSError."""
+        system, root = self._open()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        system.get_file(f"{root}/{name}", str(target))
+
+    def has(self, name: str) -> bool:
+        """Whether such a file is there now."""
+        system, root = self._open()
+        system.invalidate_cache()
+        return bool(system.exists(f"{root}/{name}"))
+
+    def send(self, source: Path, name: str) -> None:
+        """Copy a file there, whole or not at all; raises OSError."""
+        system, root = self._open()
+        path = f"{root}/{name}"
+        system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        with system.transaction, system.open(path, "wb") as file:
+            file.write(source.read_bytes())
+
+
+@dataclass(frozen=True)
+class Stage:
+    """From one folder at a URL to another.
+
+    Attributes:
+        source: of the photos.
+        out: for the results.
+    """
+
+    source: Folder
+    out: Folder
+
+    def layout(self, *, recursive: bool) -> Layout:
+        """The photos of the source, as jobs with places below the two folders.
+
+        Raises:
+            UsageError: the source has no photos, or is the folder for the results.
+        """
+        if self.source.url.rstrip("/") == self.out.url.rstrip("/"):
+            raise UsageError(f"{shown(self.out.url)}: is where the photos are; pass another folder with -o")
+        files = self.source.files(recursive=recursive)
+        folders: dict[str, list[str]] = {}
+        for name in files:
+            folder, _, last = name.rpartition("/")
+            folders.setdefault(folder, []).append(last)
+        taken: set[str] = set()
+        jobs = []
+        for folder, names in sorted(folders.items()):
+            for last in photo_names(names):
+                place = Path(folder, last)
+                jobs.append(Job(place, free_name(place, taken), Path(), stamp=files[place.as_posix()]))
+        if not jobs:
+            advice = "" if recursive else "; pass --recursive to look deeper"
+            raise UsageError(f"{shown(self.source.url)}: expected a folder with photos, got one with none{advice}")
+        return Layout.of(jobs)
+
+    def work_through(
+        self, cloaker: "Cloaker", jobs: Sequence[Job], notes: "Notes", *, overwrite: bool
+    ) -> Iterator[PhotoReport]:
+        """As ``cloak.runs.work_through``, for jobs of this stage's layout."""
+        for job in jobs:
+            report = self._protect(cloaker, job, overwrite or notes.owns(job), partial(notes.begin, job))
+            notes.finish(job, report, job.stamp)
+            yield report
+
+    def _protect(self, cloaker: "Cloaker", job: Job, overwrite: bool, begin: Callable[[Path], None]) -> PhotoReport:
+        with tempfile.TemporaryDirectory(prefix="cloak-") as name:
+            inside, outside = Path(name, "in"), Path(name, "out")
+            local = Job(inside / job.source, outside / job.target, outside)
+            try:
+                self._refuse_existing(job.target, overwrite)
+                self.source.fetch(job.source.as_posix(), local.source)
+                report = cloaker.protect_job(local, Layout.of([local]))
+                if report.output:
+                    place = report.output.relative_to(outside)
+                    if place != job.target:
+                        self._refuse_existing(place, overwrite)
+                    begin(place)
+                    self.out.send(report.output, place.as_posix())
+                    report = replace(report, output=place)
+            except UsageError as error:
+                report = PhotoReport(error=str(error))
+            except PHOTO_ERRORS as error:  # of the storage: may be gone another time
+                report = PhotoReport(error=f"{shown(job.source)}: {in_a_line(error)}", passing=True)
+        said = report.error.replace(shown(inside) + os.sep, "").replace(shown(outside) + os.sep, "")
+        return replace(report, source=job.source, error=said)
+
+    def _refuse_existing(self, place: Path, overwrite: bool) -> None:
+        if not overwrite and self.out.has(place.as_posix()):
+            raise UsageError(f"{shown(place)}: exists already in {shown(self.out.url)}; pass --overwrite to replace it")
+
+    @contextmanager
+    def journal_folder(self) -> Iterator[Path]:
+        """Where this machine keeps the journal of such a run, since objects cannot be added to.
+
+        A copy lies beside the results: it is fetched where this machine has none, and sent at the end.
+        """
+        digest = hashlib.sha256(f"{self.source.url}\n{self.out.url}".encode()).hexdigest()[:16]
+        folder = Path(os.environ.get("CLOAK_CACHE") or Path.home() / ".cache" / "cloak", "runs", digest)
+        for name in self.out.files(recursive=False):
+            if name.startswith(JOURNAL) and name.endswith(".jsonl") and not (folder / name).exists():
+                self.out.fetch(name, folder / name)
+        try:
+            yield folder
+        finally:
+            for path in folder.glob(f"{JOURNAL}*.jsonl"):
+                self.out.send(path, path.name)
