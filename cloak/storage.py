@@ -126,32 +126,45 @@ class Stage:
         self, cloaker: "Cloaker", jobs: Sequence[Job], notes: "Notes", *, overwrite: bool
     ) -> Iterator[PhotoReport]:
         """As ``cloak.runs.work_through``, for jobs of this stage's layout."""
-        for job in jobs:
-            report = self._protect(cloaker, job, overwrite or notes.owns(job), partial(notes.begin, job))
-            notes.finish(job, report, job.stamp)
-            yield report
-
-    def _protect(self, cloaker: "Cloaker", job: Job, overwrite: bool, begin: Callable[[Path], None]) -> PhotoReport:
         with tempfile.TemporaryDirectory(prefix="cloak-") as name:
             inside, outside = Path(name, "in"), Path(name, "out")
-            local = Job(inside / job.source, outside / job.target, outside)
-            try:
-                self._refuse_existing(job.target, overwrite)
-                self.source.fetch(job.source.as_posix(), local.source)
-                report = cloaker.protect_job(local, Layout.of([local]))
-                if report.output:
-                    place = report.output.relative_to(outside)
-                    if place != job.target:
-                        self._refuse_existing(place, overwrite)
-                    begin(place)
-                    self.out.send(report.output, place.as_posix())
-                    report = replace(report, output=place)
-            except UsageError as error:
-                report = PhotoReport(error=str(error))
-            except PHOTO_ERRORS as error:  # of the storage: may be gone another time
-                report = PhotoReport(error=f"{shown(job.source)}: {in_a_line(error)}", passing=True)
-        said = report.error.replace(shown(inside) + os.sep, "").replace(shown(outside) + os.sep, "")
-        return replace(report, source=job.source, error=said)
+            here = [Job(inside / job.source, outside / job.target, outside) for job in jobs]
+            layout = Layout.of(here)
+            for job, local in zip(jobs, here, strict=True):
+                may_replace = overwrite or notes.owns(job)
+                report = self._protect(cloaker, job, local, layout, may_replace, partial(notes.begin, job))
+                said = report.error.replace(shown(inside) + os.sep, "").replace(shown(outside) + os.sep, "")
+                report = replace(report, source=job.source, error=said)
+                notes.finish(job, report, job.stamp)
+                yield report
+
+    def _protect(
+        self,
+        cloaker: "Cloaker",
+        job: Job,
+        local: Job,
+        layout: Layout,
+        overwrite: bool,
+        begin: Callable[[Path], None],
+    ) -> PhotoReport:
+        try:
+            self._refuse_existing(job.target, overwrite)
+            self.source.fetch(job.source.as_posix(), local.source)
+            report = cloaker.protect_job(local, layout)
+            if report.output is None:
+                return report
+            place = report.output.relative_to(local.root)
+            if place != job.target:
+                self._refuse_existing(place, overwrite)
+            begin(place)
+            self.out.send(report.output, place.as_posix())
+            return replace(report, output=place)
+        except UsageError as error:
+            return PhotoReport(error=str(error))
+        except PHOTO_ERRORS as error:  # of the storage: may be gone another time
+            return PhotoReport(error=f"{shown(job.source)}: {in_a_line(error)}", passing=True)
+        finally:
+            local.source.unlink(missing_ok=True)
 
     def _refuse_existing(self, place: Path, overwrite: bool) -> None:
         if not overwrite and self.out.has(place.as_posix()):

@@ -20,6 +20,7 @@ from tests.helpers import smooth_noise
 pytest.importorskip("ray", reason="needs Ray (pip install -e .[dev])")
 
 from cloak.cluster import TRIES, Cluster, OnRay
+from cloak.storage import Folder, Stage
 
 SETTINGS = {"mode": "mid"}
 QUICK = partial(quick_cloaker, "default")
@@ -122,6 +123,23 @@ def test_a_photo_that_kills_every_process_is_given_up(
     assert len(contents(out)) == 7
     run(lay_out([photos], out), out, QUICK)
     assert contents(out) == undisturbed
+
+
+def test_photos_at_urls(
+    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOAK_CACHE", str(tmp_path / "cache"))
+    stage = Stage(Folder(photos.as_uri()), Folder((tmp_path / "out").as_uri()))
+    layout = stage.layout(recursive=False)
+    with stage.journal_folder() as folder, Journal.open(folder, SETTINGS) as journal:
+        with OnRay(QUICK, layout, Cluster(actors=2), stage=stage) as engine:
+            reports = list(engine.protect(layout.jobs, journal))
+        assert sorted(str(report.output) for report in reports) == sorted(undisturbed)
+    assert contents(tmp_path / "out") == undisturbed
+    with stage.journal_folder() as folder, Journal.open(folder, SETTINGS) as journal:
+        there = stage.out.files(recursive=True)
+        assert all(journal.has(job, there.__contains__) for job in layout.jobs)
+        assert not journal.has(layout.jobs[0], {}.__contains__)
 
 
 def test_what_cannot_be_had_is_said(photos: Path, tmp_path: Path) -> None:

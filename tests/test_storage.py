@@ -1,0 +1,144 @@
+"""Folders at URLs: listing, fetching, sending, and the way of a photo from one to another."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cloak import Cloaker, PhotoReport, UsageError
+from cloak.cli import main
+from cloak.files import Job
+from cloak.journal import Journal
+from cloak.storage import Folder, Stage, is_url
+from tests.fuzz import quick_cloaker
+from tests.helpers import smooth_noise
+
+fsspec = pytest.importorskip("fsspec", reason="needs fsspec (pip install -e .[dev])")
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(smooth_noise(80, 80, seed)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    system = fsspec.filesystem("memory")
+    for number, name in enumerate(["a.png", "b/c.png", "b/c_cloaked.png", "b/d.png", ".hidden.png"]):
+        system.pipe_file(f"/photos/{name}", png(number))
+    system.pipe_file("/photos/notes.txt", b"no photo")
+    system.pipe_file("/photos/b/broken.png", b"no photo")
+    yield system
+    system.store.clear()
+
+
+@pytest.fixture(scope="module")
+def cloaker() -> Iterator[Cloaker]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield quick_cloaker("default", patch.setattr)
+
+
+class Remembered:
+    """Notes of what was begun and finished."""
+
+    def __init__(self, owned: bool = False) -> None:
+        self.owned, self.begun, self.finished = owned, list[Path](), list[PhotoReport]()
+
+    def owns(self, job: Job) -> bool:
+        return self.owned
+
+    def begin(self, job: Job, output: Path) -> None:
+        self.begun.append(output)
+
+    def finish(self, job: Job, report: PhotoReport, stamp: str) -> None:
+        assert stamp == job.stamp
+        self.finished.append(report)
+
+
+STAGE = Stage(Folder("memory://photos"), Folder("memory://out/deep"))
+
+
+def test_what_is_a_url() -> None:
+    assert is_url("s3://bucket/photos")
+    assert not is_url("/home/me/photos")
+    assert not is_url("C:\\photos")
+
+
+def test_jobs_are_the_photos_by_their_places(memory: Any) -> None:
+    jobs = STAGE.layout(recursive=True).jobs
+    assert [job.place for job in jobs] == ["a.png", "b/broken.png", "b/c.png", "b/d.png"]
+    assert [job.place for job in STAGE.layout(recursive=False).jobs] == ["a.png"]
+    before = {job.place: job.stamp for job in jobs}
+    memory.pipe_file("/photos/b/d.png", png(9) + b"more")
+    after = {job.place: job.stamp for job in STAGE.layout(recursive=True).jobs}
+    assert {place for place in before if before[place] != after[place]} == {"b/d.png"}
+
+
+def test_photos_go_from_one_folder_to_the_other(memory: Any, cloaker: Cloaker) -> None:
+    notes = Remembered()
+    jobs = STAGE.layout(recursive=True).jobs
+    reports = list(STAGE.work_through(cloaker, jobs, notes, overwrite=False))
+    assert [str(report.output) for report in reports] == ["a.png", "None", "b/c.png", "b/d.png"]
+    assert [str(report.source) for report in reports] == ["a.png", "b/broken.png", "b/c.png", "b/d.png"]
+    assert reports[1].error.startswith("b/broken.png: ")
+    assert "/tmp" not in reports[1].error
+    assert not reports[1].passing
+    assert notes.begun == [Path("a.png"), Path("b/c.png"), Path("b/d.png")]
+    assert notes.finished == reports
+    assert sorted(memory.find("/out")) == ["/out/deep/a.png", "/out/deep/b/c.png", "/out/deep/b/d.png"]
+    with Image.open(io.BytesIO(memory.cat_file("/out/deep/a.png"))) as image:
+        assert image.size == (80, 80)
+    assert memory.cat_file("/photos/a.png") == png(0)
+
+
+def test_results_that_exist_are_kept_unless_they_are_ours(memory: Any, cloaker: Cloaker) -> None:
+    memory.pipe_file("/out/deep/a.png", b"somebody's")
+    jobs = STAGE.layout(recursive=False).jobs
+    (report,) = STAGE.work_through(cloaker, jobs, Remembered(), overwrite=False)
+    assert "a.png: exists already in memory://out/deep; pass --overwrite" in report.error
+    assert memory.cat_file("/out/deep/a.png") == b"somebody's"
+    (report,) = STAGE.work_through(cloaker, jobs, Remembered(owned=True), overwrite=False)
+    assert report.error == ""
+    assert memory.cat_file("/out/deep/a.png") != b"somebody's"
+
+
+def test_storage_that_fails_is_an_error_that_may_pass(
+    memory: Any, cloaker: Cloaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = STAGE.layout(recursive=False).jobs
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "send", lambda *arguments: (_ for _ in ()).throw(OSError("connection lost")))
+        (report,) = STAGE.work_through(cloaker, jobs, Remembered(), overwrite=False)
+    assert report.error == "a.png: connection lost"
+    assert report.passing
+    memory.rm_file("/photos/a.png")
+    (report,) = STAGE.work_through(cloaker, jobs, Remembered(), overwrite=False)
+    assert report.error.startswith("a.png: ")
+
+
+def test_the_journal_is_kept_here_and_a_copy_beside_the_results(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOAK_CACHE", str(tmp_path / "here"))
+    with STAGE.journal_folder() as folder, Journal.open(folder, {"mode": "mid"}):
+        pass
+    (copy,) = memory.find("/out/deep")
+    assert copy == "/out/deep/.cloak-journal.jsonl"
+    monkeypatch.setenv("CLOAK_CACHE", str(tmp_path / "another machine"))
+    with STAGE.journal_folder() as folder:
+        assert (folder / ".cloak-journal.jsonl").read_bytes() == memory.cat_file(copy)
+
+
+def test_what_cannot_be_a_stage(memory: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="is where the photos are"):
+        Stage(Folder("memory://photos"), Folder("memory://photos/")).layout(recursive=False)
+    with pytest.raises(UsageError, match="memory://none: expected a folder with photos, got one with none"):
+        Stage(Folder("memory://none"), Folder("memory://out")).layout(recursive=True)
+    with pytest.raises(UsageError, match="nonsense://a: cannot be opened: "):
+        Stage(Folder("nonsense://a"), Folder("memory://out")).layout(recursive=True)
+    assert main(["protect", "memory://photos", "-o", "out"]) == 2
+    assert "URLs need --engine ray, one folder, and -o" in capsys.readouterr().err
