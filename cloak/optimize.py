@@ -5,6 +5,7 @@ chooses the views, the objective, the rule of the step, the space and the budget
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ def cloak_patches(
     jitters = draw_jitters(batch.seeds, max(method.steps, method.identity_views), method.views.count)
     jitters[:, list(batch.cut_off), :, MIRROR_NUMBER] = NO_JITTER[MIRROR_NUMBER]
     identities = [eye.identity(batch, jitters[: method.identity_views, :, 0]) for eye in eyes]
-    looks = [_look_through(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
+    watchers = [Watcher(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))
     for step, degradation in enumerate(draw_degradations(method.views, method.steps)):
@@ -61,10 +62,10 @@ def cloak_patches(
         seen = (batch.pixels + space.delta(variable)).clamp(0.0, 1.0)
         ends = [constraint.penalty(seen)] if method.penalty else []
         gradients: list[Tensor | None] = [None] * len(ends)
-        looking = [looks[step % len(looks)]] if method.turns else looks
+        watching = [watchers[step % len(watchers)]] if method.turns else watchers
         for picture in _pictures(seen, method, degradation):
             ends.append(picture)
-            gradients.append(balanced([look(picture, step, degradation) for look in looking]))
+            gradients.append(balanced(gradients_of(watching, picture.detach(), step, degradation)))
         (gradient,) = torch.autograd.grad(ends, variable, gradients)
         with torch.no_grad():
             moved = variable + rule.displacement(gradient, step)
@@ -73,27 +74,48 @@ def cloak_patches(
     return space.delta(variable)
 
 
-def _look_through(
-    eye: Eye, identities: Tensor, jitters: Tensor, method: Method
-) -> Callable[[Tensor, int, Degradation], Tensor]:
-    """One surrogate's gradient of the objective on patches, in a step."""
-    objective, network = OBJECTIVES[method.objective], eye.recognizer.network
-    gains = draw_gains(method.ghost, method.steps, len(branches(network))).tolist()
+class Watcher:
+    """One surrogate's gradient of the objective on patches.
 
-    def look(patches: Tensor, step: int, degradation: Degradation) -> Tensor:
-        def through(views: Tensor) -> Tensor:
-            shown = patches.detach().requires_grad_(True)
-            loss = objective(eye.embed(shown, views, degradation), identities).sum()
-            (gradient,) = torch.autograd.grad(loss, shown)
-            return gradient
+    Args:
+        eye: how it looks at them.
+        identities: (n, d) of the clean faces.
+        jitters: (steps, n, views, JITTER_NUMBERS).
+        method: with its objective.
+    """
 
-        with as_ghost(network, gains[step]):
-            if patches.is_cuda:
-                return through(jitters[step])
-            gradients = each(through, torch.split(jitters[step], 1, dim=1))
-        return torch.stack(gradients).mean(dim=0)
+    def __init__(self, eye: Eye, identities: Tensor, jitters: Tensor, method: Method) -> None:
+        self.eye, self.identities, self.jitters = eye, identities, jitters
+        self.objective = OBJECTIVES[method.objective]
+        network = eye.recognizer.network
+        self.gains = draw_gains(method.ghost, method.steps, len(branches(network))).tolist()
 
-    return look
+    def as_ghost(self, step: int) -> AbstractContextManager[None]:
+        """Its network as it is in a step."""
+        return as_ghost(self.eye.recognizer.network, self.gains[step])
+
+    def gradient(self, patches: Tensor, views: Tensor, degradation: Degradation) -> Tensor:
+        """The gradient through some views, (n, views, JITTER_NUMBERS), of patches that need none."""
+        shown = patches.clone().requires_grad_(True)
+        loss = self.objective(self.eye.embed(shown, views, degradation), self.identities).sum()
+        (gradient,) = torch.autograd.grad(loss, shown)
+        return gradient
+
+
+def gradients_of(watchers: Sequence[Watcher], patches: Tensor, step: int, degradation: Degradation) -> list[Tensor]:
+    """Each surrogate's gradient in a step; on a CPU each view of each is a piece of work by itself."""
+    at_once = patches.is_cuda
+    pieces = [
+        (watcher, views)
+        for watcher in watchers
+        for views in ([watcher.jitters[step]] if at_once else torch.split(watcher.jitters[step], 1, dim=1))
+    ]
+    with ExitStack() as stack:
+        for watcher in watchers:
+            stack.enter_context(watcher.as_ghost(step))
+        found = each(lambda piece: piece[0].gradient(patches, piece[1], degradation), pieces)
+    count = len(pieces) // len(watchers)
+    return [torch.stack(found[first : first + count]).mean(dim=0) for first in range(0, len(found), count)]
 
 
 def balanced(gradients: Sequence[Tensor]) -> Tensor:
