@@ -1,5 +1,6 @@
 """Photos shared among processes."""
 
+import argparse
 import os
 import signal
 from collections.abc import Callable
@@ -8,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from cloak import Cloaker, CloakError, PhotoReport, Progress
+from cloak.batches import Perturb
 from cloak.cli import main
+from cloak.cli.engines import engine_for
 from cloak.files import Layout, lay_out
 from cloak.journal import Journal
+from cloak.loop_server import LoopServer
 from cloak.workers import Workers
 from tests.fuzz import quick_cloaker
 from tests.helpers import smooth_noise
@@ -102,3 +107,35 @@ def test_a_number_of_processes(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main(["protect", "a.jpg", "--workers", wrong])
         assert "expected a number of processes, 1 or more" in capsys.readouterr().err
+
+
+def on_gpu(options: argparse.Namespace, loop: Perturb | None = None) -> Cloaker:
+    """Stands for a Cloaker on a GPU; or, with a loop, for one that leaves the loop to that."""
+    cloaker = quick_cloaker("default")
+    if loop:
+        assert loop is not cloaker.perturb
+        cloaker._loop = loop
+    else:
+        cloaker.perturb = lambda patches, on_share=None: [0 * patch.pixels + 0.02 for patch in patches]  # type: ignore[method-assign]
+    return cloaker
+
+
+def test_with_a_gpu_processes_leave_the_loop_to_the_first(
+    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloak.examine.find_device", lambda device: torch.device("cuda"))
+    layout = lay_out([photos], tmp_path)
+    options = argparse.Namespace(engine="local", workers=2, device="cuda", overwrite=False)
+    asked: list[int] = []
+    answer = LoopServer._answer
+
+    def counted(self: LoopServer, requests: Any) -> None:
+        asked.append(len(requests))
+        answer(self, requests)
+
+    monkeypatch.setattr(LoopServer, "_answer", counted)
+    with engine_for(options, layout, on_gpu) as engine, Journal.open(tmp_path, engine.settings) as journal:
+        reports = list(engine.protect(layout.jobs, journal))
+    assert [report.error for report in reports] == [""] * 8
+    assert contents(tmp_path) == undisturbed
+    assert sum(asked) == 8
