@@ -5,14 +5,17 @@ from dataclasses import replace
 
 import torch
 
-from cloak.detect import CHECK, MIN_FACE, SAME_FACE, FaceDetector
-from cloak.looks import covered, overlap
+from cloak.detect import CHECK, MIN_FACE, MIN_SCORE, SAME_FACE, FaceDetector
+from cloak.looks import Look, covered, overlap
 from cloak.recognizers import Recognizer
 from cloak.types import ComparedFace, Comparison, Face, FaceReport, Match, Pixels
 from cloak.visibility import measure_face
 
 KNOWN = 0.35
 """A box that lies by this share of the smaller one within a face that was found is no face that was missed."""
+
+AGAIN = Look("again", MIN_FACE, MIN_SCORE, max_pixels=500_000)
+"""How a face is looked at again: alone in its region, so nothing much smaller is looked for."""
 
 
 def report_face(
@@ -45,7 +48,9 @@ def find_again(pixels: Pixels, face: Face, detector: FaceDetector) -> tuple[Face
     height, width = pixels.shape[:2]
     left, top = max(0, round(face.box[0] - margin)), max(0, round(face.box[1] - margin))
     right, bottom = min(width, round(face.box[2] + margin)), min(height, round(face.box[3] + margin))
-    found = (_moved(other, left, top) for other in detector.detect(pixels[top:bottom, left:right]))
+    region = pixels[top:bottom, left:right]
+    seen = detector.look(region, (replace(AGAIN, min_face=face.width / 2),)) or detector.detect(region)
+    found = (_moved(other, left, top) for other in seen)
     return tuple(other for other in found if overlap(face.box, other.box) >= SAME_FACE)
 
 

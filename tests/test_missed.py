@@ -32,7 +32,7 @@ def _loaded() -> Cloaker:
 def cloaker(_loaded: Cloaker, monkeypatch: pytest.MonkeyPatch) -> Cloaker:
     """With noise for a cloak: quick, and nothing here depends on it."""
 
-    def noise(patches: Sequence[FacePatch], *arguments: object) -> list[Tensor]:
+    def noise(patches: Sequence[FacePatch], *arguments: object, **options: object) -> list[Tensor]:
         generator = torch.Generator().manual_seed(0)
         return [0.1 * torch.rand(patch.pixels.shape, generator=generator) - 0.05 for patch in patches]
 
