@@ -1,8 +1,9 @@
 """A layout's photos on a Ray cluster: an actor for each share of a machine, each with its own models.
 
 Ray finds the machines and places the actors; for one that is lost another is started, and its
-photos are done again. Photos and results lie where all machines reach them by the same
-path. The journal is written by one actor alone, on the machine that the command runs on.
+photos are done again. Photos and results lie where all machines reach them by the same path, or on
+object storage (``cloak.storage``). The journal is written by one actor alone, on the machine that
+the command runs on.
 """
 
 import logging
@@ -85,6 +86,9 @@ class OnRay:
             if isinstance(error.cause, CloakError):
                 raise error.cause from None
             raise
+        except self._ray.exceptions.RayActorError:
+            self._ray.shutdown()
+            raise CloakError("the first process died while it loaded, perhaps for want of memory") from None
 
     def _check(self, cluster: Cluster) -> None:
         """Refuse what Ray would wait for without end."""

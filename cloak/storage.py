@@ -102,13 +102,15 @@ class Stage:
         """The photos of the source, as jobs with places below the two folders.
 
         Raises:
-            UsageError: the source has no photos, or is the folder for the results.
+            UsageError: the source has no photos, is the folder for the results, or leads out of itself.
         """
         if self.source.url.rstrip("/") == self.out.url.rstrip("/"):
             raise UsageError(f"{shown(self.out.url)}: is where the photos are; pass another folder with -o")
         files = self.source.files(recursive=recursive)
         folders: dict[str, list[str]] = {}
         for name in files:
+            if ".." in PurePosixPath(name).parts:
+                raise UsageError(f"{shown(self.source.url)}: {shown(name)} would lead out of it; rename that object")
             folder, _, last = name.rpartition("/")
             folders.setdefault(folder, []).append(last)
         taken: set[str] = set()

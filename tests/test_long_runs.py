@@ -355,3 +355,28 @@ def test_ctrl_c_finishes_the_photo_in_hand_and_says_how_to_go_on(
     assert all(undisturbed[name] == content for name, content in done.items())
     start(photos, out).communicate(timeout=60)
     assert contents(out) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_photo_is_the_same_alone_in_a_folder_of_50_and_resumed(shared: Path, tmp_path: Path) -> None:
+    """With the real networks; interrupted once, by the command's own choice of processes."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for person in sorted((shared / "data/lfw-dev/people").iterdir())[:50]:
+        photo = sorted(person.iterdir())[0]
+        (source / photo.name).write_bytes(photo.read_bytes())
+    command = [sys.executable, "-m", "cloak", "protect", str(source), "-o", str(out), "--quiet"]
+    with subprocess.Popen(command, cwd=ROOT) as run:
+        while run.poll() is None and len(list(out.glob("*.jpg"))) < 12:
+            time.sleep(0.2)
+        run.kill()
+    first = {path.name: path.read_bytes() for path in out.glob("*.jpg")}
+    assert 12 <= len(first) < 50
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert len(list(out.glob("*.jpg"))) == 50
+    assert all((out / name).read_bytes() == data for name, data in first.items())
+    for name in (sorted(first)[0], *sorted(path.name for path in out.glob("*.jpg") if path.name not in first)[-2:]):
+        alone = tmp_path / "alone"
+        words = ["protect", str(source / name), "-o", str(alone), "--quiet"]
+        subprocess.run([sys.executable, "-m", "cloak", *words], cwd=ROOT, check=True)
+        assert (alone / name).read_bytes() == (out / name).read_bytes()

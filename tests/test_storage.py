@@ -138,6 +138,9 @@ def test_what_cannot_be_a_stage(memory: Any, capsys: pytest.CaptureFixture[str])
         Stage(Folder("memory://photos"), Folder("memory://photos/")).layout(recursive=False)
     with pytest.raises(UsageError, match="memory://none: expected a folder with photos, got one with none"):
         Stage(Folder("memory://none"), Folder("memory://out")).layout(recursive=True)
+    memory.store["/photos/../b.png"] = memory.store["/photos/a.png"]
+    with pytest.raises(UsageError, match=r"memory://photos: \.\./b\.png would lead out of it"):
+        STAGE.layout(recursive=True)
     with pytest.raises(UsageError, match="nonsense://a: cannot be opened: "):
         Stage(Folder("nonsense://a"), Folder("memory://out")).layout(recursive=True)
     assert main(["protect", "memory://photos", "-o", "out"]) == 2
