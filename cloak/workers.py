@@ -1,7 +1,9 @@
 """A layout's photos shared among processes of one machine, each with its own models and few threads."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -125,7 +127,16 @@ def _begin(worker: _Worker, threads: int) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's matter
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = worker
+
+
+def _end_with_parent() -> None:
+    """Where the first process is killed, nobody would tell this one to end."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _cloaker() -> Cloaker:

@@ -3,6 +3,9 @@
 import argparse
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +24,7 @@ from cloak.journal import Journal
 from cloak.loop_server import LoopServer
 from cloak.workers import Workers
 from tests.fuzz import quick_cloaker
-from tests.helpers import smooth_noise
+from tests.helpers import ROOT, smooth_noise
 
 SETTINGS = {"mode": "mid"}
 
@@ -139,3 +142,42 @@ def test_with_a_gpu_processes_leave_the_loop_to_the_first(
     assert [report.error for report in reports] == [""] * 8
     assert contents(tmp_path) == undisturbed
     assert sum(asked) == 8
+
+
+ENDLESS = """
+import sys, time
+from pathlib import Path
+from tests.test_workers import slow_cloaker
+from cloak.files import lay_out
+from cloak.workers import Workers
+if __name__ == "__main__":
+    layout = lay_out([Path(sys.argv[1])], Path(sys.argv[2]))
+    with Workers(slow_cloaker, layout, 2) as workers:
+        print("ready", flush=True)
+        list(workers.protect(layout.jobs))
+"""
+
+
+def slow_cloaker() -> Cloaker:
+    cloaker = quick_cloaker("default")
+    cloaker._loop = lambda patches, on_share=None: time.sleep(600) or []  # type: ignore[func-returns-value]
+    return cloaker
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see processes")
+def test_the_processes_end_when_the_first_is_killed(photos: Path, tmp_path: Path) -> None:
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, str(script), str(photos), str(tmp_path / "out")], stdout=subprocess.PIPE, env=environment
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"ready\n"
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        assert len(children) >= 2
+        run.kill()
+    deadline = time.monotonic() + 20
+    while any(Path("/proc", child).exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path("/proc", child).exists() for child in children)
