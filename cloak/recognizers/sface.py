@@ -7,6 +7,7 @@ normalisation is folded into its neighbour by ``weights/convert_sface.py``. Equa
 published file run by onnxruntime is tested in ``tests/test_sface.py``.
 """
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cloak.recognizers.prelu import FrozenPReLU
@@ -46,8 +47,12 @@ class SeparableBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.depthwise_slope(self.depthwise(x))
-        out: Tensor = self.pointwise_slope(self.pointwise(x))
+        out: Tensor = self.pointwise_slope(self._across(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         return out
+
+    def _across(self, x: Tensor) -> Tensor:
+        """``pointwise``, with the channels last: as a product of matrices it is a little faster."""
+        return F.linear(x, self.pointwise.weight[:, :, 0, 0], self.pointwise.bias)
 
 
 class SFaceNet(nn.Module):
