@@ -109,6 +109,7 @@ def _cloak(dssim: float) -> Method:
         step_size=0.4,
         momentum=0.9,
         identity_views=8,
+        turns=30,
         ghost=0.4,
         views=ViewDistribution(),
     )

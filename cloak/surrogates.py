@@ -80,7 +80,7 @@ def _load(model: Model, source: Source, device: torch.device | str, gradients: b
 
 GAIN = (
     "one more surrogate would protect better: with a third one, 16 instead of 12 of 100 matches failed "
-    "on a recogniser of today that none had seen, in half as much time again"
+    "on a recogniser of today that none had seen, with half as many steps again"
 )
 """What one more recogniser adds, measured: benchmarks/results/modern."""
 

@@ -43,7 +43,7 @@ class ViewDistribution:
         jpeg_quality: least and largest JPEG quality.
     """
 
-    count: int = 1
+    count: int = 2
     scale: float = 0.06
     rotation: float = 5.0
     shift: float = 0.03
