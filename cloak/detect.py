@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from copy import copy
 
 import numpy as np
 import torch
 
 from cloak.looks import Look, face_in_photo, merge, picture_of
+from cloak.threads import each
 from cloak.types import Face, Pixels
 
 MIN_FACE = 40
@@ -98,7 +100,7 @@ class FaceDetector:
             looks: how to look; of one face that several find, the best score counts.
             known: faces that are kept as they are.
         """
-        found = [face for look in looks for face in self._look(pixels, look)]
+        found = [face for faces in each(lambda look: self._look(pixels, look), looks) for face in faces]
         return order_faces(merge((*known, *sorted(found, key=lambda face: -face.score)), SAME_FACE))
 
     def _look(self, pixels: Pixels, look: Look) -> list[Face]:
@@ -111,8 +113,9 @@ class FaceDetector:
         min_face = smallest * factor
         if min(picture.shape[:2]) < max(min_face, 12):
             return []
-        self._mtcnn.min_face_size, self._mtcnn.thresholds = min_face, list(look.thresholds)
-        boxes, scores, points = self._mtcnn.detect(picture, landmarks=True)
+        mtcnn = copy(self._mtcnn)  # the same networks; others may be looking in another way meanwhile
+        mtcnn.min_face_size, mtcnn.thresholds = min_face, list(look.thresholds)
+        boxes, scores, points = mtcnn.detect(picture, landmarks=True)
         if boxes is None:
             return []
         return [
