@@ -15,10 +15,10 @@ from cloak.recognizers import Recognizer
 from cloak.threads import one_thread_each
 
 FACES_ON_GPU = 64
-"""More at once do not make a GPU faster."""
+"""At most; a guess, see ``benchmarks/gpu.py``."""
 
 BYTES_A_CROP = 60_000_000
-"""What a crop's pass keeps for its gradient: 37 MB for SFace, 12 MB for dlib's network, and some to spare."""
+"""What a crop's pass keeps for its gradient: 33 MB for SFace, 3 MB for dlib's network, counted; and as much to spare."""
 
 SHARE_OF_MEMORY = 0.8
 """Of the GPU's free memory, what batches may use."""

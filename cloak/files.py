@@ -57,7 +57,7 @@ def plan_jobs(paths: Iterable[Path], out: Path | None = None, *, recursive: bool
     Raises:
         UsageError: ``out`` is a file.
     """
-    if out is not None and os.path.lexists(out) and not _is_folder(out):
+    if out is not None and os.path.lexists(out) and not is_folder(out):
         raise UsageError(f"{shown(out)}: expected a folder for the results, got a file or a link to nothing")
     taken: set[str] = set()
     seen: set[str] = set()
@@ -183,7 +183,7 @@ def free_name(target: Path, taken: set[str]) -> Path:
     return free
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
     """As ``Path.is_dir``, which some names that no file can have make fail."""
     try:
         return path.is_dir()
@@ -207,7 +207,7 @@ def _identity(path: Path) -> str | tuple[int, int]:
 
 def _photos_of(path: Path, out: Path | None, recursive: bool) -> Iterator[tuple[Path, Path, str]]:
     """(photo, its path below the output folder, error) of a file or folder."""
-    if not _is_folder(path):
+    if not is_folder(path):
         yield path, Path(path.name), ""
         return
     unreadable: list[OSError] = []

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from cloak import PhotoReport, UsageError
 from cloak.cli.engines import engine_for, stage_of
-from cloak.files import Shard, lay_out
+from cloak.files import Shard, is_folder, lay_out
 from cloak.names import shown
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _progress(options: argparse.Namespace) -> Progress:
 
 def _journaled(options: argparse.Namespace) -> Path | None:
     """The folder for a journal: folders into a folder, or a cluster, are long runs."""
-    long = options.engine == "ray" or any(Path(path).is_dir() for path in options.paths)
+    long = options.engine == "ray" or any(map(is_folder, options.paths))
     return Path(options.out) if options.out and long else None
 
 
