@@ -18,7 +18,7 @@ FACES_ON_GPU = 64
 """At most; a guess, see ``benchmarks/gpu.py``."""
 
 BYTES_A_CROP = 60_000_000
-"""What a crop's pass keeps for its gradient: 33 MB for SFace, 3 MB for dlib's network, counted; and as much to spare."""
+"""What a crop's pass keeps for its gradient: 33 MB for SFace, 3 MB for dlib's network (counted); as much to spare."""
 
 SHARE_OF_MEMORY = 0.8
 """Of the GPU's free memory, what batches may use."""
