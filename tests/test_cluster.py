@@ -155,3 +155,10 @@ def test_what_cannot_be_had_is_said(photos: Path, tmp_path: Path) -> None:
 def test_the_command_needs_a_folder_for_the_results(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["protect", str(photos), "--engine", "ray"]) == 2
     assert "--engine ray needs -o" in capsys.readouterr().err
+    for words, expected in (
+        (["--engine", "ray", "-o", "out", "--dry-run"], "--dry-run looks at photos here"),
+        (["--engine", "ray", "-o", "out", "--gpus", "-1"], "a share of a GPU is 0 or more"),
+        (["--address", "a:1"], "--address and --gpus are for --engine ray"),
+    ):
+        assert main(["protect", str(photos), *words]) == 2
+        assert expected in capsys.readouterr().err

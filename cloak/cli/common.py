@@ -16,7 +16,8 @@ DONE, NOT_DONE, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 DETAILS = """\
 exit codes: 0 every photo was protected, 1 some were not (each is listed with the reason),
-2 wrong usage, 130 interrupted. Originals are never changed. Nothing leaves this machine."""
+2 wrong usage, 130 interrupted. Originals are never changed. Nothing leaves this machine, but for
+a cluster or a URL that you name."""
 
 RECOGNISERS = "a name (see cloak models list), a file, a specification FILE.toml, module:factory, or auto"
 

@@ -118,6 +118,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"expected a seed of 64 bits, got {options.seed}")
     if options.engine == "ray" and not options.out:
         raise UsageError("--engine ray needs -o: a folder for the results that all machines write to")
+    if options.engine == "ray" and (options.dry_run or options.gpus < 0):
+        raise UsageError("--dry-run looks at photos here: leave out --engine ray; and a share of a GPU is 0 or more")
+    if options.engine == "local" and (options.address or options.gpus):
+        raise UsageError("--address and --gpus are for --engine ray")
     if options.dry_run and options.picture:
         raise UsageError("--picture shows what was done: leave it out with --dry-run")
     _check_outputs([path for path in (options.report, options.picture) if path], options)
