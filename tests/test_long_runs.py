@@ -372,11 +372,11 @@ def test_a_photo_is_the_same_alone_in_a_folder_of_50_and_resumed(shared: Path, t
         run.kill()
     first = {path.name: path.read_bytes() for path in out.glob("*.jpg")}
     assert 12 <= len(first) < 50
-    subprocess.run(command, cwd=ROOT, check=True)
+    assert subprocess.run(command, cwd=ROOT).returncode in (0, FAILURE)  # not every face is protected
     assert len(list(out.glob("*.jpg"))) == 50
     assert all((out / name).read_bytes() == data for name, data in first.items())
     for name in (sorted(first)[0], *sorted(path.name for path in out.glob("*.jpg") if path.name not in first)[-2:]):
         alone = tmp_path / "alone"
         words = ["protect", str(source / name), "-o", str(alone), "--quiet"]
-        subprocess.run([sys.executable, "-m", "cloak", *words], cwd=ROOT, check=True)
+        assert subprocess.run([sys.executable, "-m", "cloak", *words], cwd=ROOT).returncode in (0, FAILURE)
         assert (alone / name).read_bytes() == (out / name).read_bytes()
