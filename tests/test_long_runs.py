@@ -296,7 +296,7 @@ sys.exit(cloak.cli.main(sys.argv[1:]))
 
 
 def start(photos: Path, out: Path) -> "subprocess.Popen[str]":
-    arguments = ["protect", str(photos), "-o", str(out), "--recursive"]
+    arguments = ["protect", str(photos), "-o", str(out), "--recursive", "--workers", "1"]
     process = subprocess.Popen(
         [sys.executable, "-c", SLOWLY, *arguments],
         cwd=ROOT,
