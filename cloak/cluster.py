@@ -23,7 +23,7 @@ from cloak.journal import Journal
 from cloak.names import shown
 from cloak.photo import RUN, remove_parts
 from cloak.protect import Cloaker
-from cloak.runs import work_through
+from cloak.runs import told, work_through
 from cloak.storage import Stage
 from cloak.threads import usable_cores
 from cloak.types import PhotoReport, Progress
@@ -111,10 +111,7 @@ class OnRay:
     ) -> Iterator[PhotoReport]:
         assert journal is not None  # what is lost is done again, for which one must know what was begun
         notary = self._notary(journal)
-        for done, report in enumerate(self._results(in_groups(jobs), notary, stopped)):
-            assert report.source is not None
-            on_progress(Progress(done, len(jobs), report.source, "done", 1.0))
-            yield report
+        yield from told(self._results(in_groups(jobs), notary, stopped), len(jobs), on_progress)
         self._ray.get(notary.sweep.remote())
 
     def _notary(self, journal: Journal) -> Any:

@@ -223,8 +223,13 @@ def _photos_of(path: Path, out: Path | None, recursive: bool) -> Iterator[tuple[
         where = Path(os.fsdecode(error.filename))
         yield where, Path(where.name), f"{shown(where)}: cannot be read: {error.strerror}"
     if not found and not unreadable:
-        advice = "" if recursive else "; pass --recursive to look deeper"
-        yield path, Path(path.name), f"{shown(path)}: expected a folder with photos, got one with none{advice}"
+        yield path, Path(path.name), no_photos(path, recursive=recursive)
+
+
+def no_photos(folder: Path | str, *, recursive: bool) -> str:
+    """What is said of a folder, or a URL, that has none."""
+    advice = "" if recursive else "; pass --recursive to look deeper"
+    return f"{shown(folder)}: expected a folder with photos, got one with none{advice}"
 
 
 def photo_names(names: Iterable[str]) -> list[str]:

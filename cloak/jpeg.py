@@ -46,12 +46,11 @@ def jpeg(images: Tensor, quality: float) -> Tensor:
         quality: 1..100, as libjpeg's.
     """
     scale = (5000.0 / quality if quality < 50 else 200.0 - 2.0 * quality) / 100.0
-    to_ycc = torch.tensor(TO_YCC, device=images.device)
+    to_ycc, back = _colours(images.device)
     planes = torch.einsum("ij,njhw->nihw", to_ycc, 255.0 * images)
     luminance = _coded(planes[:, :1] - 128.0, LUMINANCE, scale) + 128.0
     chrominance = _coded(F.avg_pool2d(planes[:, 1:], 2), CHROMINANCE, scale)
     fine = F.interpolate(chrominance, scale_factor=2, mode="bilinear")
-    back = torch.linalg.inv(to_ycc)
     decoded = torch.einsum("ij,njhw->nihw", back, torch.cat([luminance, fine], dim=1))
     return (decoded / 255.0).clamp(0.0, 1.0)
 
@@ -59,7 +58,7 @@ def jpeg(images: Tensor, quality: float) -> Tensor:
 def _coded(planes: Tensor, table: tuple[tuple[int, ...], ...], scale: float) -> Tensor:
     """Planes (n, c, h, w) after the transform of each block, quantisation, and the way back."""
     n, c, height, width = planes.shape
-    cosines = _cosines().to(planes)
+    cosines = _cosines(planes.device)
     steps = (scale * torch.tensor(table)).add(0.5).floor().clamp(1, 255).to(planes)[:, None]  # (8, 1, 8)
     rows = cosines @ planes.reshape(n, c, height // 8, 8, width)
     coefficients = (rows.reshape(-1, 8) @ cosines.T).view(n, c, height // 8, 8, width // 8, 8)
@@ -70,10 +69,17 @@ def _coded(planes: Tensor, table: tuple[tuple[int, ...], ...], scale: float) -> 
     return (cosines.T @ rows).view(n, c, height, width)
 
 
-@lru_cache(maxsize=1)
-def _cosines() -> Tensor:
+@lru_cache
+def _colours(device: torch.device) -> tuple[Tensor, Tensor]:
+    """From RGB to brightness and colour, and back; (3, 3) each."""
+    to_ycc = torch.tensor(TO_YCC)
+    return to_ycc.to(device), torch.linalg.inv(to_ycc).to(device)
+
+
+@lru_cache
+def _cosines(device: torch.device) -> Tensor:
     """The orthonormal cosine transform of 8 numbers, as a matrix."""
     k = torch.arange(8.0)
     matrix = torch.cos((2.0 * k + 1.0) * k[:, None] * math.pi / 16.0) / 2.0
     matrix[0] /= math.sqrt(2.0)
-    return matrix
+    return matrix.to(device)

@@ -1,4 +1,4 @@
-"""Paths as people can read them: one line, no control characters, whatever the bytes."""
+"""Paths as people write and read them: which are URLs; one line, no control characters, whatever the bytes."""
 
 import os
 from pathlib import Path
@@ -10,3 +10,8 @@ def shown(path: Path | str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
         for letter in os.fspath(path)
     )
+
+
+def is_url(text: str) -> bool:
+    """Whether it is a place for fsspec: PROTOCOL://..."""
+    return "://" in text

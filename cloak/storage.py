@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cloak.errors import PHOTO_ERRORS, UsageError, in_a_line
-from cloak.files import Job, Layout, free_name, photo_names
+from cloak.files import Job, Layout, free_name, no_photos, photo_names
+from cloak.folders import cache_folder
 from cloak.journal import NAME as JOURNAL
 from cloak.names import shown
 from cloak.types import PhotoReport
@@ -23,11 +24,6 @@ from cloak.types import PhotoReport
 if TYPE_CHECKING:
     from cloak.protect import Cloaker
     from cloak.runs import Notes
-
-
-def is_url(text: str) -> bool:
-    """Whether it is a place for fsspec: PROTOCOL://..."""
-    return "://" in text
 
 
 @dataclass(frozen=True)
@@ -120,8 +116,7 @@ class Stage:
                 place = Path(folder, last)
                 jobs.append(Job(place, free_name(place, taken), Path(), stamp=files[place.as_posix()]))
         if not jobs:
-            advice = "" if recursive else "; pass --recursive to look deeper"
-            raise UsageError(f"{shown(self.source.url)}: expected a folder with photos, got one with none{advice}")
+            raise UsageError(no_photos(self.source.url, recursive=recursive))
         return Layout.of(jobs)
 
     def work_through(
@@ -179,7 +174,7 @@ class Stage:
         A copy lies beside the results: it is fetched where this machine has none, and sent at the end.
         """
         digest = hashlib.sha256(f"{self.source.url}\n{self.out.url}".encode()).hexdigest()[:16]
-        folder = Path(os.environ.get("CLOAK_CACHE") or Path.home() / ".cache" / "cloak", "runs", digest)
+        folder = cache_folder() / "runs" / digest
         for name in self.out.files(recursive=False):
             if name.startswith(JOURNAL) and name.endswith(".jsonl") and not (folder / name).exists():
                 self.out.fetch(name, folder / name)

@@ -18,7 +18,7 @@ from cloak.errors import CloakError
 from cloak.files import Job, Layout
 from cloak.journal import Journal
 from cloak.protect import Cloaker
-from cloak.runs import work_through
+from cloak.runs import told, work_through
 from cloak.threads import usable_cores
 from cloak.types import PhotoReport, Progress
 
@@ -77,10 +77,7 @@ class Workers:
         stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[PhotoReport]:
         path = journal.path if journal else None
-        for done, report in enumerate(self._results(in_groups(jobs), path, stopped)):
-            assert report.source is not None
-            on_progress(Progress(done, len(jobs), report.source, "done", 1.0))
-            yield report
+        return told(self._results(in_groups(jobs), path, stopped), len(jobs), on_progress)
 
     def _results(
         self, groups: Sequence[list[Job]], journal: Path | None, stopped: Callable[[], bool]

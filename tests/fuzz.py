@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import cloak.batches
@@ -34,7 +35,7 @@ from cloak.metadata import Policy
 from cloak.patches import PatchBatch
 from cloak.photo import read_photo
 from cloak.types import Pixels
-from tests.helpers import ROOT, SAMPLES, made_up_face, tiny_recognizer
+from tests.helpers import ROOT, SAMPLES, contents, made_up_face, tiny_recognizer
 from tests.mutations import mutated
 from tests.photo_files import KINDS, make
 
@@ -80,6 +81,13 @@ def quick_cloaker(policy: Policy, put: Callable[[Any, str, Any], None] = setattr
     put(cloak.batches, "cloak_patches", perturbation)
     put(cloak.calibrate, "dssim_and_peak", lambda original, changed, box: (0.0089, 0.0))
     return Cloaker(device="cpu", metadata=policy, limits=LIMITS)
+
+
+def quick_results(photos: Path, out: Path) -> dict[str, bytes]:
+    """What such a Cloaker makes of a folder, in this process, which is left as it was."""
+    with pytest.MonkeyPatch.context() as patch:
+        list(quick_cloaker("default", patch.setattr).protect_files([photos], out))
+    return contents(out)
 
 
 def corpus(larger: bool = True) -> Mapping[str, list[bytes]]:

@@ -79,3 +79,12 @@ def quick(mode: str = "mid", *, seed: int = 0, steps: int = 6, metadata: Policy 
     cloaker = Cloaker(mode, device="cpu", seed=seed, metadata=metadata)
     cloaker.method = replace(cloaker.method, steps=steps, turns=1)
     return cloaker
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a run's results but the journal and its lock."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".cloak-journal")
+    }

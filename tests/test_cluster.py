@@ -14,8 +14,8 @@ from cloak import Cloaker, PhotoReport, Progress, UsageError
 from cloak.cli import main
 from cloak.files import Job, Layout, lay_out
 from cloak.journal import Journal
-from tests.fuzz import quick_cloaker
-from tests.helpers import smooth_noise
+from tests.fuzz import quick_cloaker, quick_results
+from tests.helpers import contents, smooth_noise
 
 pytest.importorskip("ray", reason="needs Ray (pip install -e .[dev])")
 
@@ -43,16 +43,9 @@ def importable() -> Iterator[None]:
         yield
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".cloak-journal")}
-
-
 @pytest.fixture(scope="module")
 def undisturbed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    out = tmp_path_factory.mktemp("reference")
-    with pytest.MonkeyPatch.context() as patch:
-        list(quick_cloaker("default", patch.setattr).protect_files([photos], out))
-    return contents(out)
+    return quick_results(photos, tmp_path_factory.mktemp("reference"))
 
 
 def run(layout: Layout, out: Path, make: Callable[[], Cloaker], **options: Any) -> list[PhotoReport]:

@@ -19,7 +19,7 @@ from cloak.files import Layout, Shard, lay_out
 from cloak.journal import Journal
 from cloak.runs import work_through
 from tests.fuzz import quick_cloaker
-from tests.helpers import ROOT, smooth_noise
+from tests.helpers import ROOT, contents, smooth_noise
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 SETTINGS = {"mode": "mid"}
@@ -40,15 +40,6 @@ def photos(tmp_path: Path) -> Path:
         Image.fromarray(smooth_noise(80, 80, seed=number)).save(path)
     (folder / "a" / "none.png").write_text("no photo")
     return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files but the journal and its lock."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".cloak-journal")
-    }
 
 
 def go(cloaker: Cloaker, layout: Layout, folder: Path, most: int = 100) -> list[PhotoReport]:

@@ -12,7 +12,8 @@ from cloak import Cloaker, PhotoReport, UsageError
 from cloak.cli import main
 from cloak.files import Job
 from cloak.journal import Journal
-from cloak.storage import Folder, Stage, is_url
+from cloak.names import is_url
+from cloak.storage import Folder, Stage
 from tests.fuzz import quick_cloaker
 from tests.helpers import smooth_noise
 

@@ -23,8 +23,8 @@ from cloak.files import Layout, lay_out
 from cloak.journal import Journal
 from cloak.loop_server import LoopServer
 from cloak.workers import Workers
-from tests.fuzz import quick_cloaker
-from tests.helpers import ROOT, smooth_noise
+from tests.fuzz import quick_cloaker, quick_results
+from tests.helpers import ROOT, contents, smooth_noise
 
 SETTINGS = {"mode": "mid"}
 
@@ -39,16 +39,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".cloak-journal")}
-
-
 @pytest.fixture(scope="module")
 def undisturbed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    out = tmp_path_factory.mktemp("reference")
-    with pytest.MonkeyPatch.context() as patch:
-        list(quick_cloaker("default", patch.setattr).protect_files([photos], out))
-    return contents(out)
+    return quick_results(photos, tmp_path_factory.mktemp("reference"))
 
 
 def share(layout: Layout, out: Path, make: Callable[[], Cloaker], **options: Any) -> list[PhotoReport]:

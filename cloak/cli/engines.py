@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloak import UsageError
@@ -81,15 +80,14 @@ def stage_of(options: argparse.Namespace) -> "Stage | None":
     Raises:
         UsageError: more than one folder, or the engine is not Ray.
     """
-    from cloak.storage import Folder, Stage, is_url
-
-    if not any(map(is_url, map(str, (*options.paths, options.out or "")))):
+    if not any(isinstance(place, str) for place in (*options.paths, options.out)):
         return None
     if options.engine != "ray" or len(options.paths) != 1 or options.picture:
         raise UsageError("URLs need --engine ray, one folder, and -o; --picture cannot be drawn of them")
+    from cloak.storage import Folder, Stage
+
     source, out = (
-        str(place) if is_url(str(place)) else Path(place).absolute().as_uri()
-        for place in (options.paths[0], options.out)
+        place if isinstance(place, str) else place.absolute().as_uri() for place in (options.paths[0], options.out)
     )
     return Stage(Folder(source), Folder(out))
 

@@ -21,7 +21,7 @@ from cloak.cli.common import (
     table_console,
 )
 from cloak.cli.working import Outcome, work
-from cloak.names import shown
+from cloak.names import is_url, shown
 
 if TYPE_CHECKING:
     from cloak import Cloaker
@@ -220,7 +220,7 @@ def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Clo
 
 def _place(text: str) -> Path | str:
     """A path, or a URL as it is."""
-    return text if "://" in text else Path(text)
+    return text if is_url(text) else Path(text)
 
 
 def _count(text: str) -> int:

@@ -118,14 +118,14 @@ def _shard(options: argparse.Namespace) -> Shard:
 def _shower(bar: Progress, quiet: bool) -> "Callable[[Standing], None]":
     """What moves the bar; where there is no terminal, a line from time to time."""
     task = bar.add_task("loading the recogniser", total=None, photo="")
-    start: list[float] = []
+    start: float | None = None
     told = time.monotonic()
 
     def show(standing: "Standing") -> None:
-        nonlocal told
+        nonlocal start, told
         now = time.monotonic()
-        start[:] = start or [now]
-        rate = 60.0 * standing.photo / (now - start[0]) if standing.photo else 0.0
+        start = now if start is None else start
+        rate = 60.0 * standing.photo / (now - start) if standing.photo else 0.0
         bar.update(
             task,
             total=standing.photos,
