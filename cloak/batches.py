@@ -1,6 +1,7 @@
-"""Patches of any number of photos -> runs of the loop, each with as many faces as the device has room for."""
+"""Patches of any number of photos -> runs of the loop: on a CPU side by side, on a GPU in batches."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from cloak.methods import Method
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, stack_patches
 from cloak.recognizers import Recognizer
-from cloak.threads import one_thread_each
+from cloak.threads import each, one_thread_each
 
 FACES_ON_GPU = 64
 """At most; a guess, see ``benchmarks/gpu.py``."""
@@ -34,19 +35,19 @@ class Perturb(Protocol):
 
 @dataclass
 class Room:
-    """How many faces go in one run of the loop: 1 on a CPU, whose cores share a face's views.
+    """How many faces go in one run of the loop on a GPU.
 
-    A face's numbers must not depend on its company. On a CPU they do not; on a GPU sums are
-    rounded by the shape of the batch, and by chance.
+    A face's numbers must not depend on its company. On a CPU, where each goes by itself, they do
+    not; on a GPU sums are rounded by the shape of the batch, and by chance.
     """
 
     faces: int
 
     @classmethod
-    def of(cls, device: torch.device, method: Method) -> "Room":
-        """As many as fit in the free memory of a GPU."""
+    def of(cls, device: torch.device, method: Method) -> "Room | None":
+        """As many as fit in the free memory of a GPU; None on a CPU."""
         if device.type != "cuda":
-            return cls(1)
+            return None
         free, _ = torch.cuda.mem_get_info(device)
         fitting = int(SHARE_OF_MEMORY * free / (BYTES_A_CROP * method.views.count))
         return cls(max(1, min(FACES_ON_GPU, fitting)))
@@ -76,32 +77,44 @@ def perturb(
     """The perturbation of each patch, (3, side, side), on the CPU; in the patches' order.
 
     Args:
-        patches: of any number of photos; those of one size go together.
+        patches: of any number of photos.
         recognizers: the surrogates, on the device.
         method: budget and recipe.
         device: where the loop runs.
-        on_share: called with the share of the work that is done.
-        room: for how many faces at once; it shrinks when memory runs out.
+        on_share: called with the share of the work that is done, by one thread at a time.
+        room: for batches, of patches of one size; it shrinks when memory runs out. None: each face
+            goes by itself, as many at once as there are threads.
 
     Raises:
         CloakError: the GPU's memory does not suffice for a single face.
     """
-    room = room or Room.of(device, method)
+    shares, lock = [0.0] * len(patches), threading.Lock()
+
+    def run(indices: Sequence[int]) -> dict[int, Tensor]:
+        def on_share_of_batch(share: float) -> None:
+            with lock:
+                shares[indices[0]] = share * len(indices)
+                on_share(sum(shares) / len(patches))
+
+        batch = stack_patches([patches[index] for index in indices], device)
+        return dict(zip(indices, cloak_patches(batch, recognizers, method, on_share_of_batch).cpu(), strict=True))
+
+    alone = each(lambda index: run([index]), range(len(patches))) if room is None else _in_batches(patches, run, room)
+    deltas = {index: delta for found in alone for index, delta in found.items()}
+    return [deltas[index] for index in range(len(patches))]
+
+
+def _in_batches(
+    patches: Sequence[FacePatch], run: Callable[[Sequence[int]], dict[int, Tensor]], room: Room
+) -> Iterator[dict[int, Tensor]]:
+    """What ``run`` gives for patches of one size, as many at once as there is room for."""
     waiting = sorted(range(len(patches)), key=lambda index: patches[index].side)
-    deltas: dict[int, Tensor] = {}
     while waiting:
         side = patches[waiting[0]].side
         indices = [index for index in waiting[: room.faces] if patches[index].side == side]
-
-        def on_share_of_batch(share: float, done: int = len(deltas), size: int = len(indices)) -> None:
-            on_share((done + share * size) / len(patches))
-
-        batch = stack_patches([patches[index] for index in indices], device)
         try:
-            found = cloak_patches(batch, recognizers, method, on_share_of_batch).cpu()
+            yield run(indices)
         except torch.OutOfMemoryError:
             room.halve()
             continue
-        deltas |= dict(zip(indices, found, strict=True))
         waiting = waiting[len(indices) :]
-    return [deltas[index] for index in range(len(patches))]

@@ -5,19 +5,30 @@ Ghost Networks, AAAI 2020): what a residual branch adds to its shortcut is scale
 number, so that the optimiser meets a family of networks instead of one, at no cost.
 """
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 
-@runtime_checkable
-class Branch(Protocol):
-    """A residual block; ``gain`` is what its branch is multiplied by, 1 outside of ``as_ghost``."""
+class _Current(threading.local):
+    """What is set in a thread: each face has its own, and the network is shared."""
 
-    gain: float
+    gains: Mapping[nn.Module, float] = {}
+
+
+_current = _Current()
+
+
+class Branch(nn.Module):
+    """A residual block, which multiplies its branch by ``gain``."""
+
+    @property
+    def gain(self) -> float:
+        """1 outside of ``as_ghost``."""
+        return _current.gains.get(self, 1.0)
 
 
 def branches(network: nn.Module) -> list[Branch]:
@@ -33,12 +44,10 @@ def draw_gains(largest: float, steps: int, count: int) -> Tensor:
 
 @contextmanager
 def as_ghost(network: nn.Module, gains: Sequence[float]) -> Iterator[None]:
-    """Run a network with these gains, one for each of its ``branches``."""
-    blocks = branches(network)
-    for block, gain in zip(blocks, gains, strict=True):
-        block.gain = gain
+    """Run a network with these gains, one for each of its ``branches``, in this thread."""
+    before = _current.gains
+    _current.gains = dict(zip(branches(network), gains, strict=True))
     try:
         yield
     finally:
-        for block in blocks:
-            block.gain = 1.0
+        _current.gains = before

@@ -5,7 +5,6 @@ chooses the views, the objective, the rule of the step, the space and the budget
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
 
 import torch
 from torch import Tensor
@@ -90,14 +89,11 @@ class Watcher:
         network = eye.recognizer.network
         self.gains = draw_gains(method.ghost, method.steps, len(branches(network))).tolist()
 
-    def as_ghost(self, step: int) -> AbstractContextManager[None]:
-        """Its network as it is in a step."""
-        return as_ghost(self.eye.recognizer.network, self.gains[step])
-
-    def gradient(self, patches: Tensor, views: Tensor, degradation: Degradation) -> Tensor:
-        """The gradient through some views, (n, views, JITTER_NUMBERS), of patches that need none."""
+    def gradient(self, patches: Tensor, views: Tensor, step: int, degradation: Degradation) -> Tensor:
+        """The gradient through some of a step's views, (n, views, JITTER_NUMBERS), of patches that need none."""
         shown = patches.clone().requires_grad_(True)
-        loss = self.objective(self.eye.embed(shown, views, degradation), self.identities).sum()
+        with as_ghost(self.eye.recognizer.network, self.gains[step]):
+            loss = self.objective(self.eye.embed(shown, views, degradation), self.identities).sum()
         (gradient,) = torch.autograd.grad(loss, shown)
         return gradient
 
@@ -110,10 +106,7 @@ def gradients_of(watchers: Sequence[Watcher], patches: Tensor, step: int, degrad
         for watcher in watchers
         for views in ([watcher.jitters[step]] if at_once else torch.split(watcher.jitters[step], 1, dim=1))
     ]
-    with ExitStack() as stack:
-        for watcher in watchers:
-            stack.enter_context(watcher.as_ghost(step))
-        found = each(lambda piece: piece[0].gradient(patches, piece[1], degradation), pieces)
+    found = each(lambda piece: piece[0].gradient(patches, piece[1], step, degradation), pieces)
     count = len(pieces) // len(watchers)
     return [torch.stack(found[first : first + count]).mean(dim=0) for first in range(0, len(found), count)]
 

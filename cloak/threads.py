@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 _lock = threading.Lock()
 _inside = 0
 _threads = 1
+_here = threading.local()
 
 
 @contextmanager
@@ -42,16 +43,21 @@ def one_thread_each() -> Iterator[None]:
 
 
 def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """The results for several items, in their order; not to be called from such a function."""
+    """The results for several items, in their order; within such a function, one after the other."""
     items = list(items)
-    if not _inside or _threads == 1 or len(items) == 1:
+    if not _inside or _threads == 1 or len(items) == 1 or hasattr(_here, "piece"):
         return [function(item) for item in items]
     return list(_pool(_threads).map(function, items))
 
 
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "cloak", initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(threads, "cloak", initializer=_begin)
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    _here.piece = True
 
 
 def usable_cores() -> int:

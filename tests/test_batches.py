@@ -1,6 +1,7 @@
 """How patches are put together for the loop, and what becomes of a batch that does not fit."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from cloak.batches import BYTES_A_CROP, FACES_ON_GPU, SHARE_OF_MEMORY, Room, per
 from cloak.errors import CloakError
 from cloak.methods import MODES
 from cloak.patches import FacePatch, PatchBatch, cut_patch
-from cloak.recognizers import Recognizer
+from cloak.recognizers import Recognizer, load_recognizer
 from tests.helpers import made_up_face, smooth_noise
 
 METHOD = MODES["mid"]
@@ -61,12 +62,33 @@ def test_a_single_face_that_does_not_fit_is_an_error_with_advice(monkeypatch: py
         perturb(patches_of(50, 50), (), METHOD, CPU, room=Room(2))
 
 
-def test_on_a_cpu_each_face_goes_by_itself() -> None:
-    assert Room.of(CPU, METHOD).faces == 1
+def test_on_a_cpu_each_face_goes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, patches, told = Loop(monkeypatch), patches_of(50, 70, 50), list[float]()
+    assert Room.of(CPU, METHOD) is None
+    found = perturb(patches, (), METHOD, CPU, told.append)
+    assert all(torch.equal(delta, patch.pixels) for delta, patch in zip(found, patches, strict=True))
+    assert loop.sizes == [1, 1, 1]
+    assert sorted(told) == told == pytest.approx([share / 6 for share in range(1, 7)])
+
+
+def test_faces_side_by_side_are_what_each_is_alone() -> None:
+    patches = patches_of(50, 70, 50)
+    recognizers, method = [load_recognizer("dlib-robust")], replace(METHOD, steps=2, turns=1)
+    alone = [perturb([patch], recognizers, method, CPU)[0] for patch in patches]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        together = perturb(patches, recognizers, method, CPU)
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
+    assert not torch.equal(alone[0], alone[2])
 
 
 @pytest.mark.parametrize(("faces", "expected"), [(0.5, 1), (5.5, 5), (1e6, FACES_ON_GPU)])
 def test_a_gpus_free_memory_is_the_room(faces: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     free = faces * BYTES_A_CROP * METHOD.views.count / SHARE_OF_MEMORY
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (int(free), 10**12))
-    assert Room.of(GPU, METHOD).faces == expected
+    room = Room.of(GPU, METHOD)
+    assert room is not None
+    assert room.faces == expected

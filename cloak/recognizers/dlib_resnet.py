@@ -10,24 +10,26 @@ is a convolution with a bias. Equality with dlib's C++ code is tested in
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cloak.ghosts import Branch
+
 STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
 """(channels, blocks, whether the first block halves the resolution), from the input up."""
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(Branch):
     """Two 3x3 convolutions and a shortcut; a down block halves the resolution."""
 
     def __init__(self, inputs: int, outputs: int, *, down: bool) -> None:
         super().__init__()
         self.down = down
-        self.gain = 1.0  # of the branch: see cloak.ghosts
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=1 + down, padding=int(not down))
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv2(F.relu(self.conv1(x)))
-        if self.gain != 1.0:
-            y = self.gain * y
+        gain = self.gain
+        if gain != 1.0:
+            y = gain * y
         if not self.down:
             return F.relu(x + y)
         shortcut = F.avg_pool2d(x, 2)
