@@ -24,6 +24,7 @@ from PIL import Image
 
 from cloak.bench.run import provenance
 from cloak.photo import read_photo
+from cloak.recognizers import SURROGATES
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parent / "samples" / "grace_hopper.jpg"
@@ -154,10 +155,11 @@ def main() -> None:
     shared = HERE.resolve().parents[1] / "shared"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=shared / "data/lfw-dev/people")
-    parser.add_argument("--third", default=str(HERE / "evaluators/mfn_casia.toml"), help="a third surrogate")
+    parser.add_argument("--further", default=str(HERE / "evaluators/mfn_casia.toml"), help="one more surrogate")
     parser.add_argument("--out", type=Path, required=True, help="without suffix")
     options = parser.parse_args()
-    ensembles = (("dlib-robust",), ("dlib-robust", "sface"), ("dlib-robust", "sface", options.third))
+    all_of_them = (*SURROGATES, options.further)
+    ensembles = [all_of_them[:count] for count in range(1, len(all_of_them) + 1)]
     with TemporaryDirectory() as name:
         folder = Path(name)
         growth = {

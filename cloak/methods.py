@@ -18,7 +18,7 @@ PATCH_FACE = 160
 
 
 PLAIN_VIEW = ViewDistribution(
-    count=1, scale=0.0, rotation=0.0, shift=0.0, mirror=0.0, blur=(0.0, 0.0), resize=(1.0, 1.0), jpeg_every=0
+    count=1, scale=0.0, rotation=0.0, shift=0.0, mirror=0.0, blur=(0.0, 0.0), resize=(1.0, 1.0), jpeg=0.0
 )
 """One view a step: the aligned face as it is."""
 
@@ -104,12 +104,12 @@ def _cloak(dssim: float) -> Method:
         linf,
         chroma=4 / 255,
         peak_ratio=PEAK_RATIO,
-        steps=60,
+        steps=120,
         rule="texture",
         step_size=0.4,
         momentum=0.9,
         identity_views=8,
-        turns=30,
+        turns=40,
         ghost=0.4,
         views=ViewDistribution(),
     )

@@ -39,18 +39,18 @@ class ViewDistribution:
         mirror: probability that the crop is mirrored.
         blur: least and largest sigma, pixels of a 150-px crop.
         resize: least and largest factor of the reduction.
-        jpeg_every: the patch goes through JPEG at every so many steps; 0: never.
+        jpeg: share of the steps, chosen at random, in which the patch goes through JPEG.
         jpeg_quality: least and largest JPEG quality.
     """
 
-    count: int = 2
+    count: int = 1
     scale: float = 0.06
     rotation: float = 5.0
     shift: float = 0.03
     mirror: float = 0.5
     blur: tuple[float, float] = (0.0, 2.0)
     resize: tuple[float, float] = (0.4, 1.0)
-    jpeg_every: int = 2
+    jpeg: float = 0.5
     jpeg_quality: tuple[float, float] = (50.0, 90.0)
 
 
@@ -81,23 +81,19 @@ def draw_jitters(seeds: Sequence[int], steps: int, count: int) -> Tensor:
 
 def draw_degradations(views: ViewDistribution, steps: int) -> list[Degradation]:
     """One degradation a step, always the same sequence: what a batch shares must not vary."""
-    numbers = torch.rand(steps, 3, generator=torch.Generator().manual_seed(0)).tolist()
+    numbers = torch.rand(steps, 4, generator=torch.Generator().manual_seed(0)).tolist()
     return [
         Degradation(
             blur=_between(views.blur, blur),
             resize=_between(views.resize, resize),
-            jpeg_quality=_between(views.jpeg_quality, quality) if _has_jpeg(views, step) else 0.0,
+            jpeg_quality=_between(views.jpeg_quality, quality) if chance < views.jpeg else 0.0,
         )
-        for step, (blur, resize, quality) in enumerate(numbers)
+        for blur, resize, quality, chance in numbers
     ]
 
 
 def _between(limits: tuple[float, float], number: float) -> float:
     return limits[0] + (limits[1] - limits[0]) * number
-
-
-def _has_jpeg(views: ViewDistribution, step: int) -> bool:
-    return views.jpeg_every > 0 and step % views.jpeg_every == views.jpeg_every - 1
 
 
 def jitter_matrices(numbers: Tensor, views: ViewDistribution, size: tuple[int, int]) -> Tensor:

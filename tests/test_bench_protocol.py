@@ -5,6 +5,7 @@ import pytest
 
 from cloak.bench.protocol import entries_of, read_protocol, select_methods
 from cloak.errors import UsageError
+from cloak.recognizers import SURROGATES
 from tests.helpers import ROOT
 
 MINIMAL = 'evaluators = ["dlib"]\n[[cloaks]]\nmethods = ["pgd"]\n'
@@ -89,10 +90,10 @@ def test_a_label_sets_apart_what_was_changed(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(LABELLED)
     plain, quick = entries_of(read_protocol(path))
-    assert (plain.name, plain.surrogates) == ("cloak@0.009", ("dlib-robust", "sface"))
+    assert (plain.name, plain.surrogates) == ("cloak@0.009", SURROGATES)
     assert (quick.name, quick.surrogates) == ("cloak quick@0.009", ("dlib", "own.toml"))
     assert (quick.method.steps, quick.method.chroma, quick.method.views.resize) == (7, 1.0, (0.5, 1.0))
-    assert replace(quick.method, name="cloak", steps=60, chroma=plain.method.chroma, views=plain.method.views) == (
+    assert replace(quick.method, name="cloak", steps=120, chroma=plain.method.chroma, views=plain.method.views) == (
         plain.method
     )
 
@@ -104,7 +105,7 @@ def test_a_label_sets_apart_what_was_changed(tmp_path: Path) -> None:
         ("steps = 7", "step = 7", "expected a field of a method or views.FIELD to change, got 'step'"),
         ("steps = 7", "views = 7", r"expected views like ViewDistribution\(.*\), got 7"),
         ("steps = 7", '"steps.x" = 7', "expected a field of a method or views.FIELD to change, got 'steps.x'"),
-        ("steps = 7", 'steps = "many"', "expected steps like 60, got 'many'"),
+        ("steps = 7", 'steps = "many"', "expected steps like 120, got 'many'"),
     ],
 )
 def test_a_wrong_change_is_said(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -16,7 +16,7 @@ from cloak import WeightsError
 from cloak.cli import main
 from cloak.folders import shipped_weights
 from cloak.models import find_model
-from cloak.recognizers import load_recognizer
+from cloak.recognizers import EMBEDDED, SURROGATES, load_recognizer
 from cloak.recognizers.dlib_resnet import DlibResNet29
 from cloak.recognizers.onnx_file import smooth_crops
 from cloak.surrogates import load_surrogates
@@ -88,8 +88,8 @@ def manifest(tmp_path: Path, web: Web, weights: Path, colours: bytes, monkeypatc
     for name, entry in entries.items():
         text += f'\n[{name}]\n{entry}\naddresses = ["{web.at(f"/{name}.onnx")}"]\n'
     (installed / "manifest.toml").write_text(text)
-    for name in ("dlib_resnet29_v1.safetensors", "dlib_robust_v1.safetensors", "sface_v1.safetensors"):
-        shutil.copy(shipped_weights() / name, installed)
+    for name in EMBEDDED:
+        shutil.copy(shipped_weights() / read_manifest()[name]["file"], installed)
     monkeypatch.setattr("cloak.folders.PACKAGE", installed.parent)
     read_manifest.cache_clear()
     yield web
@@ -107,7 +107,7 @@ def test_a_recogniser_is_fetched_verified_and_used(
     manifest: Web, weights: Path, colours: bytes, capsys: Capture
 ) -> None:
     pytest.importorskip("onnx2torch", reason="needs onnx2torch (pip install -e .[dev])")
-    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == ["dlib-robust", "sface"]
+    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == [*SURROGATES]
     assert fetch("colours") == DONE
     output = capsys.readouterr()
     path, digest = weights / "colours.onnx", hashlib.sha256(colours).hexdigest()
@@ -119,7 +119,7 @@ def test_a_recogniser_is_fetched_verified_and_used(
     assert fetch("colours") == DONE
     assert f"colours: {path} (there already), sha256" in capsys.readouterr().out
     assert manifest.paths() == ["/colours.onnx"]
-    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == ["dlib-robust", "sface", "colours"]
+    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == [*SURROGATES, "colours"]
     crops = smooth_crops(2, (112, 112)).requires_grad_(True)
     (gradient,) = torch.autograd.grad(load_recognizer("colours")(crops)[:, 0].sum(), crops)
     assert (gradient.abs().amax(dim=(1, 2, 3)) > 0).all()

@@ -293,7 +293,8 @@ def test_a_state_dict_that_does_not_fit_is_refused(
 def test_an_unknown_architecture_lists_the_known_ones(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "own.pt")
     with pytest.raises(
-        UsageError, match=r"expected an architecture, one of dlib_resnet29, .*edgeface_s, sface; got 'resnet' in own"
+        UsageError,
+        match=r"expected an architecture, one of dlib_resnet29, .*, sface, mobilefacenet; got 'resnet' in own",
     ):
         load_recognizer(specification(tmp_path, 'file = "own.pt"\narchitecture = "resnet"'))
 

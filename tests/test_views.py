@@ -69,9 +69,19 @@ def test_degrade_agrees_with_pillows_blur_and_resize() -> None:
 
 
 def test_the_degradations_are_one_fixed_sequence_within_their_ranges() -> None:
-    views = ViewDistribution(jpeg_every=3)
-    drawn = draw_degradations(views, 60)
-    assert drawn == draw_degradations(views, 60)
+    views = ViewDistribution(jpeg=0.25)
+    drawn = draw_degradations(views, 400)
+    assert drawn == draw_degradations(views, 400)
     assert all(views.blur[0] <= item.blur <= views.blur[1] for item in drawn)
     assert all(views.resize[0] <= item.resize <= views.resize[1] for item in drawn)
-    assert [bool(item.jpeg_quality) for item in drawn[:6]] == [False, False, True, False, False, True]
+    qualities = [item.jpeg_quality for item in drawn if item.jpeg_quality]
+    assert all(views.jpeg_quality[0] <= quality <= views.jpeg_quality[1] for quality in qualities)
+    assert 60 < len(qualities) < 140
+
+
+@pytest.mark.parametrize("surrogates", [2, 3, 4])
+def test_each_surrogate_in_its_turn_sees_jpeg_and_no_jpeg(surrogates: int) -> None:
+    drawn = draw_degradations(ViewDistribution(), 40 * surrogates)
+    for turn in range(surrogates):
+        share = sum(bool(item.jpeg_quality) for item in drawn[turn::surrogates]) / 40
+        assert 0.3 < share < 0.7

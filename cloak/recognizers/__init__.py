@@ -30,10 +30,10 @@ __all__ = [
     "load_source",
 ]
 
-EMBEDDED = ("dlib", "dlib-robust", "sface")
+EMBEDDED = ("dlib", "dlib-robust", "sface", "mobilefacenet")
 """The recognisers whose weights ship with cloak."""
 
-SURROGATES = ("dlib-robust", "sface")
+SURROGATES = ("dlib-robust", "sface", "mobilefacenet")
 """Those of them that cloaks are made against; the others judge."""
 
 

@@ -20,6 +20,7 @@ from cloak.errors import UsageError, WeightsError, in_a_line
 from cloak.recognizers.dlib_resnet import DlibResNet29
 from cloak.recognizers.edgeface import edgeface_s, edgeface_xs
 from cloak.recognizers.facenet import UNUSED, FaceNet
+from cloak.recognizers.mobilefacenet import MobileFaceNet
 from cloak.recognizers.onnx_file import OnnxRuntime, convert_onnx
 from cloak.recognizers.sface import SFaceNet
 from cloak.recognizers.source import Source
@@ -45,6 +46,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "edgeface_xs": Architecture(edgeface_xs),
     "edgeface_s": Architecture(edgeface_s),
     "sface": Architecture(SFaceNet),
+    "mobilefacenet": Architecture(MobileFaceNet),
 }
 
 
