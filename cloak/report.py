@@ -31,12 +31,16 @@ CAPTION = 22
 
 
 def summary_table(reports: Sequence[PhotoReport]) -> Table:
-    """One line a photo; of several faces, the one that is matched best and the one changed most."""
+    """One line a photo; of several faces, the one that is matched best and the one changed most.
+
+    Similarities are those by which the verdict is given.
+    """
     table = Table(box=None, pad_edge=False)
     for heading in ("photo", "faces", "similarity before", "after", "face DSSIM", "seconds", "verdict", "expected"):
         table.add_column(heading, justify="left" if heading in ("photo", "verdict") else "right", overflow="fold")
     for report in reports:
-        matches = [match for face in report.faces for match in face.matches.values()]
+        all_matches = [match for face in report.faces for match in face.matches.values()]
+        matches = [match for match in all_matches if match.threshold is not None] or all_matches
         table.add_row(
             Text(shown(report.source or "")),
             _count(len(report.faces), report.small, len(report.missed)),

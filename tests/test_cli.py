@@ -9,8 +9,9 @@ from types import MappingProxyType
 import pytest
 from PIL import Image
 
-from cloak import PhotoReport, __version__, methods
+from cloak import Cloaker, PhotoReport, __version__, methods
 from cloak.cli import main
+from cloak.report import summary_table
 from tests.helpers import ROOT, SAMPLES, smooth_noise
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -184,3 +185,12 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
     result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
     assert len(result.stdout) == 20
     assert result.stderr == ""
+
+
+def test_the_table_shows_the_similarities_of_the_verdict(photo: Path) -> None:
+    report = Cloaker(mode="high", device="cpu").protect(photo).report
+    table = summary_table([report])
+    matches = report.faces[0].matches
+    assert {name for name, match in matches.items() if match.threshold is not None} == {"dlib"}
+    shown = [next(iter(column.cells)) for column in table.columns]
+    assert shown[2:4] == [f"{matches['dlib'].before:.2f}", f"{matches['dlib'].after:.2f}"]
