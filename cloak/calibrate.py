@@ -97,13 +97,26 @@ class Composition:
 
     def usage_in_region(self, pixels: Pixels, index: int) -> float:
         """The budget that a face uses of ``pixels``, with only its surroundings encoded."""
+        (left, top), where, coded = self._encoded(pixels, index)
         box = self.faces[index].box
-        height, width = pixels.shape[:2]
-        left, top, right, bottom = region_around(box, (height, width))
-        original = self.photo.pixels[top:bottom, left:right]
-        coded = recode(self.photo, np.ascontiguousarray(pixels[top:bottom, left:right]))
         shifted = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
-        return self._usage(original, coded, shifted)
+        return self._usage(self.photo.pixels[where], coded, shifted)
+
+    def with_encoded_faces(self) -> Pixels:
+        """The whole photo, the surroundings of each face as the encoding shows them."""
+        pixels = self.pixels()
+        shown: Pixels = pixels.copy()
+        for index in range(len(self.faces)):
+            _, where, coded = self._encoded(pixels, index)
+            shown[where] = coded
+        return shown
+
+    def _encoded(self, pixels: Pixels, index: int) -> tuple[tuple[int, int], tuple[slice, slice], Pixels]:
+        """A face's surroundings: their left and top, where they are, and what the encoding makes of them."""
+        height, width = pixels.shape[:2]
+        left, top, right, bottom = region_around(self.faces[index].box, (height, width))
+        where = (slice(top, bottom), slice(left, right))
+        return (left, top), where, recode(self.photo, np.ascontiguousarray(pixels[where]))
 
 
 def region_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:

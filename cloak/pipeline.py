@@ -87,13 +87,13 @@ def to_residuals(prepared: Prepared, deltas: Sequence[Tensor]) -> list[Residual]
 
 def encode_protected(
     prepared: Prepared, residuals: Sequence[Residual], recognizers: Sequence[Recognizer], method: Method, name: str
-) -> bytes:
-    """The file of a photo: in the coarsest of its encodings that keeps the protection.
+) -> tuple[bytes, Pixels]:
+    """The file of a photo, and what it shows: in the coarsest of its encodings that keeps the protection.
 
     Each encoding has the cloak fitted to its own budget. Where the source's quality is unknown,
     the first is taken whose file is no smaller than the source. From there on finer ones are
-    tried as long as they gain more than LOSS, the file grows by no more than GROWTH, and what was
-    written can be read.
+    taken as long as they gain more than LOSS, the file grows by no more than GROWTH, and what was
+    written can be read. What they gain is seen on the surroundings of the faces, encoded by themselves.
 
     Args:
         prepared: the photo and its faces.
@@ -107,26 +107,43 @@ def encode_protected(
     """
     photo = prepared.photo
     photo = replace(photo, encodings=photo.encodings[_as_fine_as_it_came(photo) :])
-    best, reached = b"", math.inf
+    try:
+        fitted = _fitted_to_encodings(replace(prepared, photo=photo), residuals, recognizers, method)
+        return _finest_that_can_be(fitted, GROWTH * photo.bytes or math.inf)
+    except CloakError as error:
+        raise SaveError(f"{name}: {error}; save the photo in another format first") from None
+
+
+def _fitted_to_encodings(
+    prepared: Prepared, residuals: Sequence[Residual], recognizers: Sequence[Recognizer], method: Method
+) -> list[Composition]:
+    """One for each encoding that protects better than those before it; at least the first."""
+    photo, reached = prepared.photo, math.inf
+    fitted: list[Composition] = []
     for index in range(len(photo.encodings)):
         coded = replace(photo, encodings=photo.encodings[index:])
-        if best and photo.bytes and estimated_size(coded) > SURELY * GROWTH * photo.bytes:
+        if fitted and photo.bytes and estimated_size(coded) > SURELY * GROWTH * photo.bytes:
             break
-        try:
-            data, seen = _encode_within_budget(Composition(coded, prepared.faces, residuals, method).fitted())
-        except CloakError as error:  # x265's finest pictures of 48 megapixels cannot be decoded
-            if best:
+        composition = Composition(coded, prepared.faces, residuals, method).fitted()
+        if len(photo.encodings) > 1:
+            similarity = _similarity(prepared, composition.with_encoded_faces(), recognizers)
+            if similarity > reached - LOSS:
                 break
-            raise SaveError(f"{name}: {error}; save the photo in another format first") from None
-        if best and photo.bytes and len(data) > GROWTH * photo.bytes:
-            break
-        if len(photo.encodings) == 1:
-            return data
-        similarity = _similarity(prepared, seen, recognizers)
-        if similarity > reached - LOSS:
-            break
-        best, reached = data, similarity
-    return best
+            reached = similarity
+        fitted.append(composition)
+    return fitted
+
+
+def _finest_that_can_be(fitted: Sequence[Composition], most: float) -> tuple[bytes, Pixels]:
+    """The last file, and what it shows, that has at most so many bytes and can be read; else the first."""
+    for composition in fitted[:0:-1]:
+        try:
+            data, seen = _encode_within_budget(composition)
+        except CloakError:  # x265's finest pictures of 48 megapixels cannot be decoded
+            continue
+        if len(data) <= most:
+            return data, seen
+    return _encode_within_budget(fitted[0])
 
 
 def _as_fine_as_it_came(photo: Photo) -> int:

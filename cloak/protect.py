@@ -23,7 +23,7 @@ from cloak.metadata import Policy, apply_policy, check_policy, left_out
 from cloak.methods import find_mode
 from cloak.names import shown
 from cloak.patches import FacePatch, Residual
-from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, read_back, read_photo, save_bytes, suffix_for, to_image
+from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, read_photo, save_bytes, suffix_for, to_image
 from cloak.pipeline import Prepared, cut, encode_protected, prepare, to_residuals
 from cloak.recognizers import SURROGATES
 from cloak.runs import work_through
@@ -250,8 +250,7 @@ class Cloaker:
         def make(prepared: Prepared) -> tuple[bytes, Pixels]:
             residuals = self._residuals(prepared, cloaking)
             tell("saving", 0.9)
-            data = encode_protected(prepared, residuals, self._recognizers, self.method, shown(target))
-            return data, read_back(data).pixels
+            return encode_protected(prepared, residuals, self._recognizers, self.method, shown(target))
 
         data, report = self._protect(photo, shown(job.source), make)
         layout.check(target, job.root)  # again: folders change

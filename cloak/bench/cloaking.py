@@ -134,7 +134,7 @@ class Workshop:
             if method.saved:
                 own = [next(deltas) for _ in item.patches]
                 recognizers = [self.recognizer(reference) for reference in surrogates]
-                data = encode_protected(item, to_residuals(item, own), recognizers, method, str(target))
+                data, _ = encode_protected(item, to_residuals(item, own), recognizers, method, str(target))
             else:
                 data = photos[index].read_bytes()
             save_bytes(data, target, overwrite=True)
