@@ -50,3 +50,12 @@ def test_the_number_of_threads_comes_back_after_nesting_and_errors(three: object
 def test_an_error_in_a_piece_comes_out(three: object) -> None:
     with one_thread_each(), pytest.raises(ZeroDivisionError):
         each(lambda number: 1 // number, range(3))
+
+
+def test_a_piece_works_through_pieces_of_its_own_one_after_the_other(three: object) -> None:
+    def piece(number: int) -> bool:
+        here = threading.current_thread()
+        return all(each(lambda _: threading.current_thread() is here, range(number)))
+
+    with one_thread_each():
+        assert each(piece, range(2, 8)) == [True] * 6
