@@ -260,7 +260,7 @@ def test_without_a_terminal_lines_tell_how_far_it_is(
 
 @pytest.mark.parametrize(
     ("photos", "cores", "gigabytes", "expected"),
-    [(1, 8, 16, 1), (15, 8, 16, 1), (16, 8, 16, 2), (1000, 8, 16, 5), (1000, 8, 64, 8), (1000, 2, 1, 1)],
+    [(1, 8, 16, 1), (3, 8, 16, 1), (4, 8, 16, 2), (1000, 8, 16, 5), (1000, 8, 64, 8), (1000, 2, 1, 1)],
 )
 def test_as_many_processes_as_photos_cores_and_memory_are_worth(
     photos: int, cores: int, gigabytes: int, expected: int, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cloak.runs import Engine
     from cloak.storage import Stage
 
-PHOTOS_A_WORKER = 8
+PHOTOS_A_WORKER = 2
 """So many make up for the seconds that a process takes to start."""
 
 MEMORY_A_WORKER = 1_500_000_000
