@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-slow check fuzz bench format setup setup-dev clean
 
 demo: setup
-	$(BIN)/cloak protect samples --out demo --overwrite --picture demo/before_after.png
+	$(BIN)/cloak protect samples --mode high --out demo --overwrite --picture demo/before_after.png
 
 test: setup-dev
 	$(BIN)/python -m pytest

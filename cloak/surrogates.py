@@ -6,7 +6,7 @@ import torch
 
 from cloak.errors import CloakError, UsageError
 from cloak.models import Model, find_model
-from cloak.recognizers import EMBEDDED, SURROGATES, Recognizer, Source, find_source, load_recognizer, load_source
+from cloak.recognizers import EMBEDDED, Recognizer, Source, find_source, load_recognizer, load_source
 from cloak.recognizers.source import copies, known_names, twins
 
 AUTO = "auto"
@@ -47,22 +47,18 @@ def load_surrogates(
 
 
 def _on_disk(device: torch.device | str, gradients: bool) -> tuple[list[tuple[Recognizer, Source]], list[str]]:
-    """What "auto" stands for, and a word about what it leaves out and what would help."""
-    found, hints, recommended = [], [], []
+    """What "auto" stands for, and a word about what it leaves out."""
+    found, hints = [], []
     for name in _without_twins(gradients):
         try:
             model = find_model(name)
             if model.present or name in EMBEDDED:
                 source = find_source(name)
                 found.append((_load(model, source, device, gradients), source))
-            elif model.recommended:
-                recommended.append(name)
         except CloakError as error:
             if name in EMBEDDED:
                 raise
             hints.append(f"{name} is on disk but left out: {error}")
-    if len(found) == len(SURROGATES) and recommended:
-        hints.append(f"{GAIN}: cloak models fetch {recommended[0]}")
     return found, hints
 
 
@@ -76,13 +72,6 @@ def _load(model: Model, source: Source, device: torch.device | str, gradients: b
     if gradients and model.needs:
         raise UsageError(f"it needs {', '.join(model.needs)} (pip install 'cloak[models]')")
     return load_source(source, device, gradients=gradients)
-
-
-GAIN = (
-    "one more surrogate would protect better: with a third one, 16 instead of 12 of 100 matches failed "
-    "on a recogniser of today that none had seen, with half as many steps again"
-)
-"""What one more recogniser adds, measured: benchmarks/results/modern."""
 
 
 def judges_of(surrogates: Sequence[Recognizer], device: torch.device) -> tuple[Recognizer, ...]:

@@ -7,7 +7,7 @@ import pytest
 
 from cloak import UsageError, WeightsError
 from cloak.recognizers import SURROGATES
-from cloak.surrogates import AUTO, GAIN, load_surrogates
+from cloak.surrogates import AUTO, load_surrogates
 from tests.test_bench_evaluators import colour_model
 
 MOBILENET = "mobilenetv2.onnx"
@@ -23,10 +23,10 @@ def own_model(weights: Path, text: str = "") -> None:
     (weights / "mine.toml").write_text(f'{text}\nfile = "colours.onnx"')
 
 
-def test_auto_with_nothing_fetched_is_the_embedded_one_and_a_hint(weights: Path) -> None:
+def test_auto_with_nothing_fetched_is_the_embedded_ones(weights: Path) -> None:
     recognizers, notes = load_surrogates()
     assert [recognizer.spec.name for recognizer in recognizers] == [*SURROGATES]
-    assert notes == ("surrogates: dlib-robust, sface, mobilefacenet", f"{GAIN}: cloak models fetch facenet-vggface2")
+    assert notes == ("surrogates: dlib-robust, sface, mobilefacenet",)
 
 
 def test_auto_takes_what_the_user_has(weights: Path) -> None:
@@ -93,7 +93,6 @@ def test_what_lacks_a_package_is_left_out_with_a_word(weights: Path, monkeypatch
     assert notes[1:] == (
         "mobilenetv2-ms1mv2 is on disk but left out: it needs onnx2torch (pip install 'cloak[models]')",
         "edgeface-s is on disk but left out: it needs timm (pip install 'cloak[models]')",
-        f"{GAIN}: cloak models fetch facenet-vggface2",
     )
 
 
@@ -122,7 +121,7 @@ def test_of_a_recogniser_and_its_robust_twin_one_is_fooled_and_the_other_judges(
 def test_a_copy_of_what_ships_counts_once(weights: Path) -> None:
     (weights / "face_recognition_sface_2021dec.onnx").write_bytes(b"would be loaded, and found damaged")
     assert names(AUTO) == [*SURROGATES]
-    assert len(load_surrogates()[1]) == len(("surrogates", "hint"))
+    assert len(load_surrogates()[1]) == 1
 
 
 def test_a_shipped_file_that_is_gone_is_no_reason_to_go_on_without_it(
