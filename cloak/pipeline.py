@@ -124,9 +124,15 @@ def _fitted_to_encodings(
         coded = replace(photo, encodings=photo.encodings[index:])
         if fitted and photo.bytes and estimated_size(coded) > SURELY * GROWTH * photo.bytes:
             break
-        composition = Composition(coded, prepared.faces, residuals, method).fitted()
-        if len(photo.encodings) > 1:
-            similarity = _similarity(prepared, composition.with_encoded_faces(), recognizers)
+        try:
+            composition = Composition(coded, prepared.faces, residuals, method).fitted()
+            shown = composition.with_encoded_faces() if len(photo.encodings) > 1 else None
+        except CloakError:
+            if fitted:
+                break
+            raise
+        if shown is not None:
+            similarity = _similarity(prepared, shown, recognizers)
             if similarity > reached - LOSS:
                 break
             reached = similarity

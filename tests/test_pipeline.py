@@ -9,10 +9,11 @@ import pytest
 from cloak.errors import PhotoError, SaveError
 from cloak.methods import MODES
 from cloak.patches import Residual
-from cloak.photo import FINE_JPEG, IN_MEMORY, Photo, decode, encode, read_back
+from cloak.photo import FINE_JPEG, IN_MEMORY, Photo, decode, encode, read_back, recode
 from cloak.photo.formats import LADDERS
 from cloak.pipeline import GROWTH, Prepared, encode_protected, estimated_size
 from cloak.recognizers import Recognizer
+from cloak.types import Pixels
 from tests.helpers import made_up_face, smooth_noise
 from tests.photo_files import make
 
@@ -129,3 +130,20 @@ def test_a_finer_encoding_that_is_surely_too_large_is_not_even_written(monkeypat
     monkeypatch.setattr("cloak.pipeline.estimated_size", lambda photo: 1801.0)
     data, _ = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
     assert tables(data) == photo.encodings[0].options["qtables"]
+
+
+def test_a_finer_encoding_that_fails_on_a_face_leaves_the_coarser_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = replace(jpeg(), bytes=0)
+    similarities(monkeypatch, [0.9, 0.8, 0.7])
+
+    def code(coded: Photo, pixels: Pixels) -> Pixels:
+        if coded.encoding is not photo.encodings[0]:
+            raise SaveError("cannot be written as JPEG: its encoder fails")
+        return recode(coded, pixels)
+
+    monkeypatch.setattr("cloak.calibrate.recode", code)
+    data, _ = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
+    assert tables(data) == photo.encodings[0].options["qtables"]
+    worse = replace(photo, encodings=photo.encodings[1:])
+    with pytest.raises(SaveError, match="a: cannot be written as JPEG: its encoder fails; save the photo in another"):
+        encode_protected(prepared(worse), [residual()], (), METHOD, "a")
