@@ -294,7 +294,8 @@ def test_an_unknown_architecture_lists_the_known_ones(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "own.pt")
     with pytest.raises(
         UsageError,
-        match=r"expected an architecture, one of dlib_resnet29, .*, sface, mobilefacenet; got 'resnet' in own",
+        match=r"expected an architecture, one of dlib_resnet29, .*edgeface_s, sface, mobilefacenet; "
+        r"got 'resnet' in own",
     ):
         load_recognizer(specification(tmp_path, 'file = "own.pt"\narchitecture = "resnet"'))
 

@@ -114,7 +114,8 @@ def test_templates_lie_in_the_crop(recognizer: Recognizer) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
         UsageError,
-        match=r"expected a recogniser, one of dlib, .*, mobilefacenet, facenet-vggface2, .*; got 'facenet'",
+        match=r"expected a recogniser, one of dlib, dlib-robust, sface, mobilefacenet, facenet-vggface2, .*; "
+        r"got 'facenet'",
     ):
         load_recognizer("facenet")
 
