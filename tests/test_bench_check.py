@@ -132,6 +132,15 @@ def test_the_stated_one_is_kept_unless_another_is_clearly_better(apart: float, b
     assert Check("own", "", 9, 3, 9, (stated, other)).best.label == best
 
 
+@pytest.mark.parametrize(
+    ("separations", "best"),
+    [((2.0, 2.0, 2.0), 0), ((1.95, 2.0, 2.0), 0), ((1.0, 1.99, 2.0), 1), ((1.0, 1.5, 2.0), 2), ((-3.0, -2.0, -1.0), 2)],
+)
+def test_the_first_that_is_as_good_as_the_best_fits(separations: tuple[float, ...], best: int) -> None:
+    fits = tuple(Fit(str(value), InputSpec(), (), (), 0.0, value) for value in separations)
+    assert Check("own", "", 6, 2, 9, fits).best is fits[best]
+
+
 def test_separation_is_counted_in_standard_deviations() -> None:
     random = np.random.default_rng(0)
     genuine, impostors = random.normal(0.6, 0.1, 100_000), random.normal(0.1, 0.1, 100_000)
