@@ -55,7 +55,7 @@ class Eye:
         return embeddings.view(faces, count, -1)
 
     def identity(self, batch: PatchBatch, jitters: Tensor) -> Tensor:
-        """The own identity of clean patches; (n, d).
+        """The own identity of clean patches, with what further photos tell of it; (n, d).
 
         Args:
             batch: n patches.
@@ -70,4 +70,11 @@ class Eye:
         def through(view: Tensor) -> Tensor:
             return self.embed(batch.pixels, view[:, None])
 
-        return identity(torch.cat(each(through, views), dim=1))
+        seen = identity(torch.cat(each(through, views), dim=1))
+        name = self.recognizer.spec.name
+        return torch.stack([_with_kin(own, kin.get(name)) for own, kin in zip(seen, batch.kin, strict=True)])
+
+
+def _with_kin(own: Tensor, kin: Tensor | None) -> Tensor:
+    """The direction that a face (d,) and the person's further faces (k, d) agree on."""
+    return own if kin is None else identity(torch.cat([own[None], kin.to(own)])[None])[0]

@@ -7,8 +7,8 @@ Only the residual goes back to the photo, never the resampled patch.
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ class FacePatch:
         landmarks: (5, 2) in the patch.
         grey: whether the photo has no colour, so that the cloak may have none.
         seed: from the caller's seed and the patch's content, nothing else.
+        kin: surrogate -> (k, d), embeddings of length 1 of the person's face in further photos.
     """
 
     pixels: Tensor
@@ -48,10 +49,16 @@ class FacePatch:
     landmarks: NDArray[np.float64]
     grey: bool
     seed: int
+    kin: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
         return self.pixels.shape[1]
+
+    @property
+    def known(self) -> int:
+        """From how many further faces the person is known."""
+        return max((len(rows) for rows in self.kin.values()), default=0)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class PatchBatch:
         grey: (n, 1, 1, 1) bool.
         cut_off: for each face, whether the photo's edge cuts it off: it has no mirror image then.
         seeds: one for each face.
+        kin: for each face, see ``FacePatch``.
     """
 
     pixels: Tensor
@@ -75,6 +83,7 @@ class PatchBatch:
     grey: Tensor
     cut_off: tuple[bool, ...]
     seeds: tuple[int, ...]
+    kin: tuple[Mapping[str, Tensor], ...]
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ def stack_patches(patches: Sequence[FacePatch], device: torch.device | str = "cp
         grey=torch.tensor([patch.grey for patch in patches], device=device).view(-1, 1, 1, 1),
         cut_off=tuple(patch.mask_box != patch.box for patch in patches),
         seeds=tuple(patch.seed for patch in patches),
+        kin=tuple(patch.kin for patch in patches),
     )
 
 

@@ -18,6 +18,7 @@ from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, CloakError, SaveErro
 from cloak.examine import find_device, open_photo
 from cloak.expected import expect
 from cloak.files import Job, Layout, lay_out
+from cloak.identities import Identities, knowing
 from cloak.measure import missed_faces, report_face
 from cloak.metadata import Policy, apply_policy, check_policy, left_out
 from cloak.methods import find_mode
@@ -48,13 +49,17 @@ class Cloaker:
         surrogates: recognisers that the cloak is made against, and that measure it: names, files,
             specifications or module:factory (see ``cloak.recognizers.source``); "auto" stands for
             all that are on disk.
+        identity: further photos of the people, or folders of such: a cloak then leads away from all
+            of a person's faces among them, which protects much better against matches with other
+            clean photos, and lets two cloaked photos of a person match each other more often.
         loop: what runs the loop in place of this Cloaker, on another device (``cloak.loop_server``).
 
     Attributes:
         notes: what a user should know of the surrogates, a sentence each.
 
     Raises:
-        UsageError: unknown mode or device; a surrogate that is unknown or has no gradients.
+        UsageError: unknown mode or device; a surrogate that is unknown or has no gradients; no face
+            in the photos of ``identity``.
         WeightsError: weights are absent or damaged.
     """
 
@@ -65,6 +70,7 @@ class Cloaker:
         device: str = "auto",
         seed: int = 0,
         surrogates: Sequence[str] = (AUTO,),
+        identity: Sequence[Path | str] = (),
         metadata: Policy = "default",
         limits: Limits = LIMITS,
         loop: Perturb | None = None,
@@ -75,9 +81,11 @@ class Cloaker:
         self.seed = seed
         self.metadata = metadata
         self.limits = limits
-        self._recognizers, self.notes = load_surrogates(surrogates, self.device)
+        self._recognizers, notes = load_surrogates(surrogates, self.device)
         self._detector = FaceDetector(self.device)
         self._judges = judges_of(self._recognizers, self.device)
+        self._identities = self._look_at(identity)
+        self.notes = (*notes, *filter(None, [self._identities.note]))
         self._room = Room.of(self.device, self.method)
         self._loop: Perturb = loop or self.perturb
 
@@ -91,7 +99,12 @@ class Cloaker:
             "seed": self.seed,
             "metadata": self.metadata,
             "surrogates": names,
+            "identity": self._identities.digest,
         }
+
+    @one_thread_each()
+    def _look_at(self, identity: Sequence[Path | str]) -> Identities:
+        return Identities.of(identity, self._detector, self._recognizers, self._judges, self.limits)
 
     @one_thread_each()
     def protect(self, image: Path | str | Image.Image | Pixels) -> CloakResult:
@@ -256,7 +269,8 @@ class Cloaker:
         layout.check(target, job.root)  # again: folders change
         on_saving(target)
         save_bytes(data, target, overwrite=overwrite)
-        return replace(report, output=target, removed=photo.removed, notes=photo.notes)
+        unknown = self._identities.unknown_among([face.known for face in report.faces])
+        return replace(report, output=target, removed=photo.removed, notes=(*photo.notes, *unknown))
 
     def _protect(
         self, photo: Photo, name: str, make: Callable[[Prepared], tuple[Result, Pixels]]
@@ -268,11 +282,12 @@ class Cloaker:
             name: for messages.
             make: from a photo with its faces, its result and the pixels that this shows.
         """
-        prepared = prepare(photo, name, self._detector, self.method, self.seed)
+        prepared = knowing(prepare(photo, name, self._detector, self.method, self.seed), self._identities)
         result, saved = make(prepared)
         missed = missed_faces(saved, prepared.found, self._detector)
         if missed:
-            prepared = cut(photo, name, order_faces((*prepared.found, *missed)), self.method, self.seed)
+            faces = order_faces((*prepared.found, *missed))
+            prepared = knowing(cut(photo, name, faces, self.method, self.seed), self._identities)
             result, saved = make(prepared)
             missed = missed_faces(saved, prepared.found, self._detector)
         return result, replace(self._report(prepared, saved), missed=missed)
@@ -284,7 +299,10 @@ class Cloaker:
     def _report(self, prepared: Prepared, saved: Pixels) -> PhotoReport:
         original = prepared.photo.pixels
         measured = (report_face(original, saved, face, self._judges, self._detector) for face in prepared.faces)
-        faces = tuple(replace(report, expected=self._expect(report.face)) for report in measured)
+        faces = tuple(
+            replace(report, expected=self._expect(report.face), known=patch.known)
+            for report, patch in zip(measured, prepared.patches, strict=True)
+        )
         return PhotoReport(mode=self.method.name, faces=faces, small=prepared.small)
 
     def _expect(self, face: Face) -> Expected | None:

@@ -106,12 +106,14 @@ class FaceReport:
         matches: what each recogniser says.
         expected: what the benchmark lets one expect of recognisers that were never seen; None where
             it says nothing, as for surrogates of the user's choice.
+        known: from how many faces in the photos of ``--identity`` the person is known.
     """
 
     face: Face
     visibility: Visibility
     matches: Mapping[str, Match]
     expected: Expected | None = None
+    known: int = 0
 
     @property
     def protected(self) -> bool:

@@ -1,6 +1,6 @@
 """What several tests share: the samples, small analytic recognisers, synthetic faces."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,9 +74,16 @@ def made_up_face(left: float, top: float, width: float) -> Face:
     return Face((left, top, left + width, top + height), landmarks, 0.99)
 
 
-def quick(mode: str = "mid", *, seed: int = 0, steps: int = 6, metadata: Policy = "default") -> Cloaker:
+def quick(
+    mode: str = "mid",
+    *,
+    seed: int = 0,
+    steps: int = 6,
+    metadata: Policy = "default",
+    identity: Sequence[Path] = (),
+) -> Cloaker:
     """A real Cloaker whose cloaks are made in a few steps."""
-    cloaker = Cloaker(mode, device="cpu", seed=seed, metadata=metadata)
+    cloaker = Cloaker(mode, device="cpu", seed=seed, metadata=metadata, identity=identity)
     cloaker.method = replace(cloaker.method, steps=steps, turns=1)
     return cloaker
 

@@ -32,6 +32,19 @@ def test_a_folder_per_person_is_split_into_photos_to_cloak_and_clean_ones(tmp_pa
     assert len(dataset.distractors) == 2
 
 
+def test_the_last_photos_are_kept_for_the_identity_and_take_part_in_nothing_else(tmp_path: Path) -> None:
+    tree(tmp_path / "people", {"a": 9, "b": 4, "c": 3})
+    people = read_dataset(tmp_path, people=10, cloaked=2, distractors=0, identity=4).people
+    assert [(len(p.cloaked), len(p.clean), len(p.identity)) for p in people] == [(2, 3, 4), (1, 1, 2), (1, 1, 1)]
+    for person in people:
+        assert not set(person.identity) & {*person.cloaked, *person.clean}
+        assert sorted((*person.cloaked, *person.clean, *person.identity)) == [
+            *person.cloaked,
+            *person.clean,
+            *person.identity,
+        ]
+
+
 @pytest.mark.parametrize("nest", ["", "people", "lfw_home/lfw_funneled", "lfw_funneled", "lfw-py/lfw-deepfunneled"])
 def test_lfw_is_found_where_scikit_learn_and_torchvision_put_it(tmp_path: Path, nest: str) -> None:
     tree(tmp_path / nest, {"a": 2, "b": 3})

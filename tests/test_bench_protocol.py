@@ -43,6 +43,14 @@ def test_an_entry_that_several_tables_ask_for_is_made_once_with_all_they_ask(tmp
     assert entries["jpeg"].photos == 1
 
 
+def test_an_identity_needs_a_label_beside_none(tmp_path: Path) -> None:
+    text = "identity = 4\n" + MINIMAL + '[[cloaks]]\nmethods = ["pgd"]\nidentity = 4\n'
+    with pytest.raises(UsageError, match=r"expected a label for what differs from pgd@0\.009, got none"):
+        entries_of(read_protocol(write(tmp_path, text)))
+    text += 'label = "known"\n'
+    assert [entry.identity for entry in entries_of(read_protocol(write(tmp_path, text)))] == [0, 4]
+
+
 def test_methods_can_be_chosen_and_added(tmp_path: Path) -> None:
     protocol = select_methods(read_protocol(write(tmp_path, MINIMAL)), ["cloak"])
     assert [entry.name for entry in entries_of(protocol)] == ["cloak@0.009"]
@@ -61,6 +69,7 @@ def test_methods_can_be_chosen_and_added(tmp_path: Path) -> None:
         ("persons = 3\n" + MINIMAL, "expected keys among name, folder, data, people.*; got persons"),
         ('people = "all"\n' + MINIMAL, "expected people as a whole number, got 'all'"),
         ("fars = [2.0]\n" + MINIMAL, "expected fars between 0 and 1"),
+        (MINIMAL + "identity = 2", "expected identity of cloaks from 0 to the protocol's, got 2"),
         ('[[cloaks]]\nmethods = ["pgd"]\n', "evaluators"),
     ],
 )

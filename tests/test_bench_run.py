@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +178,23 @@ def test_a_photo_that_cannot_be_cloaked_is_reported_and_left_out(tmp_path: Path,
     assert (tmp_path / "out" / made["output"]).is_file()
 
 
-def test_evaluators_of_one_name_are_refused(protocol: Protocol, tree: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
+def test_cloaks_know_people_by_the_photos_that_are_given(tmp_path: Path, tree: Path) -> None:
+    import torch
 
+    from cloak.methods import find_method
+
+    workshop = Workshop(tmp_path / "out", torch.device("cpu"), 0)
+    journal = Journal(tmp_path / "out" / "j.sqlite")
+    method = replace(find_method("cloak", 0.009), steps=3, turns=1)
+    photo, other = tree / "people" / "grace" / "0.png", tree / "distractors" / "grace_hopper.jpg"
+    made = [
+        workshop.cloak(method, ("dlib",), [photo], journal, lambda done: None, known)[0]["content"]
+        for known in ({}, {"grace": (other,)}, {"grace": (other,)}, {"ada": (other,)})
+    ]
+    assert made[0] == made[3] != made[1] == made[2]
+
+
+def test_evaluators_of_one_name_are_refused(protocol: Protocol, tree: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected evaluators with different names, got dlib twice"):
         run_protocol(replace(protocol, evaluators=("dlib", "dlib")), tree, tmp_path / "out")
 

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ from cloak.bench.store import Journal
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector
 from cloak.errors import CloakError
+from cloak.identities import Identities, knowing
 from cloak.methods import Method
 from cloak.patches import FacePatch
 from cloak.photo import FINE_JPEG, read_photo, save_bytes
 from cloak.pipeline import Prepared, encode_protected, prepare, to_residuals
 from cloak.recognizers import Recognizer, find_source, load_recognizer
+from cloak.surrogates import judges_of
 from cloak.types import Visibility
 from cloak.visibility import measure_face, measure_photo
 from cloak.weights import file_sha256
@@ -63,6 +66,11 @@ class Workshop:
         """The surrogates by their references, each loaded when it is first wanted."""
         return {}
 
+    @cached_property
+    def met(self) -> dict[tuple[tuple[Path, ...], tuple[str, ...]], Identities]:
+        """What photos tell of people to surrogates, each looked at once."""
+        return {}
+
     def recognizer(self, reference: str) -> Recognizer:
         """One surrogate."""
         if reference not in self.loaded:
@@ -76,6 +84,7 @@ class Workshop:
         photos: Sequence[Path],
         journal: Journal,
         on_done: Callable[[int], None],
+        known: Mapping[str, Sequence[Path]] = MappingProxyType({}),
     ) -> list[dict[str, Any]]:
         """One record for each photo, in order; see ``_record``. What is in the journal is not made again.
 
@@ -85,24 +94,26 @@ class Workshop:
             photos: in folders named after the people.
             journal: of finished photos.
             on_done: called with the number of photos that are finished, as it grows.
+            known: person -> the photos that the person is known by.
         """
         marks = [find_source(reference, self.folder).fingerprint() for reference in surrogates]
-        keys = [self._key(method, marks, photo) for photo in photos]
+        keys = [self._key(method, marks, photo, known.get(photo.parent.name, ())) for photo in photos]
         finished = {key: record for key in keys if (record := journal.get(key)) and self._intact(record)}
         missing = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in finished]
         on_done(len(finished))
         for start in range(0, len(missing), PHOTOS_AT_ONCE):
             chunk = missing[start : start + PHOTOS_AT_ONCE]
-            made = self._make(method, surrogates, [photo for _, photo in chunk])
+            made = self._make(method, surrogates, [photo for _, photo in chunk], known)
             records = list(zip([key for key, _ in chunk], made, strict=True))
             journal.put(records)
             finished |= dict(records)
             on_done(len(finished))
         return [finished[key] | {"source": str(photo)} for key, photo in zip(keys, photos, strict=True)]
 
-    def _key(self, method: Method, surrogates: Sequence[str], photo: Path) -> str:
+    def _key(self, method: Method, surrogates: Sequence[str], photo: Path, known: Sequence[Path]) -> str:
         """A hash of all that decides a cloaked file, but the code; with what can be read of it."""
         settings = [asdict(method), surrogates, self.seed, self.device.type, photo.parent.name]
+        settings += [file_sha256(path) for path in known]
         digest = hashlib.sha256(json.dumps(settings, default=str).encode() + photo.read_bytes()).hexdigest()
         return f"{method.title}/{photo.name}/{digest}"
 
@@ -113,14 +124,21 @@ class Workshop:
         path = self.out / record["output"]
         return path.is_file() and file_sha256(path) == str(record["content"])
 
-    def _make(self, method: Method, surrogates: Sequence[str], photos: Sequence[Path]) -> list[dict[str, Any]]:
+    def _make(
+        self,
+        method: Method,
+        surrogates: Sequence[str],
+        photos: Sequence[Path],
+        known: Mapping[str, Sequence[Path]],
+    ) -> list[dict[str, Any]]:
         """Cloak photos; a record each."""
         records: list[dict[str, Any]] = [{"error": ""} for _ in photos]
         prepared: dict[int, Prepared] = {}
         for index, photo in enumerate(photos):
             try:
                 found = prepare(read_photo(photo), str(photo), self.detector, method, self.seed)
-                prepared[index] = _finely_saved(found, method)
+                identities = self._identities(tuple(known.get(photo.parent.name, ())), tuple(surrogates))
+                prepared[index] = _finely_saved(knowing(found, identities), method)
             except CloakError as error:
                 name = f"{photo.parent.name}/{photo.name}"
                 records[index]["error"] = str(error).replace(str(photo), name)
@@ -141,6 +159,13 @@ class Workshop:
             seconds = each + (time.perf_counter() - started) / len(item.faces)
             records[index] |= self._record(item, target, seconds)
         return records
+
+    def _identities(self, photos: tuple[Path, ...], surrogates: tuple[str, ...]) -> Identities:
+        if (photos, surrogates) not in self.met:
+            recognizers = [self.recognizer(reference) for reference in surrogates]
+            judges = judges_of(recognizers, self.device) if photos else ()
+            self.met[photos, surrogates] = Identities.of(photos, self.detector, recognizers, judges)
+        return self.met[photos, surrogates]
 
     def _perturb(self, patches: Sequence[FacePatch], surrogates: Sequence[str], method: Method) -> list[Tensor]:
         recognizers = [self.recognizer(reference) for reference in surrogates]

@@ -32,11 +32,13 @@ class Person:
         name: of the folder.
         cloaked: photos that are to be cloaked; at least one.
         clean: further photos that stay as they are; at least one.
+        identity: further photos that cloaks may know the person by; they take part in nothing else.
     """
 
     name: str
     cloaked: tuple[Path, ...]
     clean: tuple[Path, ...]
+    identity: tuple[Path, ...] = ()
 
     @property
     def leaked(self) -> tuple[Path, ...]:
@@ -64,7 +66,9 @@ class Dataset:
     unreadable: tuple[tuple[Path, str], ...]
 
 
-def read_dataset(root: Path, *, people: int, cloaked: int, distractors: int, seed: int = 0) -> Dataset:
+def read_dataset(
+    root: Path, *, people: int, cloaked: int, distractors: int, identity: int = 0, seed: int = 0
+) -> Dataset:
     """Choose people, and their photos that are to be cloaked, from a folder.
 
     Args:
@@ -73,6 +77,8 @@ def read_dataset(root: Path, *, people: int, cloaked: int, distractors: int, see
             people with fewer than two photos never.
         cloaked: how many photos of each are cloaked, at most half of what there is.
         distractors: how many strangers at most.
+        identity: how many of each, the last ones, cloaks may know the person by; fewer where fewer than
+            two would remain.
         seed: of the shuffle.
 
     Raises:
@@ -90,16 +96,19 @@ def read_dataset(root: Path, *, people: int, cloaked: int, distractors: int, see
         readable, broken = _readable(_photos(folder))
         unreadable += broken
         if len(readable) >= FEWEST_PHOTOS:
-            count = min(cloaked, len(readable) // 2)
-            chosen.append(Person(folder.name, tuple(readable[:count]), tuple(readable[count:])))
+            others = len(readable) - min(identity, len(readable) - FEWEST_PHOTOS)
+            count = min(cloaked, others // 2)
+            chosen.append(
+                Person(folder.name, tuple(readable[:count]), tuple(readable[count:others]), tuple(readable[others:]))
+            )
     if len(chosen) < 2:
         raise UsageError(
             f"{root}: expected at least two people with {FEWEST_PHOTOS} readable photos each, "
             f"got {len(chosen)} among {len(folders)} folders; pass --data with a folder-per-person tree"
         )
-    others, broken = _readable(_photos(strangers, deep=True)[:distractors]) if strangers else ([], [])
+    faces, broken = _readable(_photos(strangers, deep=True)[:distractors]) if strangers else ([], [])
     return Dataset(
-        root, tuple(sorted(chosen, key=lambda person: person.name)), tuple(others), tuple(unreadable + broken)
+        root, tuple(sorted(chosen, key=lambda person: person.name)), tuple(faces), tuple(unreadable + broken)
     )
 
 

@@ -24,6 +24,7 @@ class Cloaks:
         conditions: names of ``cloak.bench.conditions.CONDITIONS``.
         label: joins the methods' names, for what differs from them.
         surrogates: recognisers that the cloaks are made against; empty: the protocol's.
+        identity: from how many further photos the cloaks know each person; at most the protocol's.
         changes: fields of ``Method`` with other values, "views.FIELD" for those of its views.
     """
 
@@ -33,6 +34,7 @@ class Cloaks:
     conditions: tuple[str, ...] = ("saved",)
     label: str = ""
     surrogates: tuple[str, ...] = ()
+    identity: int = 0
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def method(self, name: str, dssim: float) -> Method:
@@ -58,6 +60,7 @@ class Protocol:
         people: how many people are cloaked.
         cloaked: how many photos of each.
         distractors: how many strangers join the gallery.
+        identity: how many photos of each are kept for cloaks to know the person by, and for nothing else.
         evaluators: references, see ``cloak.bench.evaluators``.
         surrogates: recognisers that the cloaks are made against.
         cloaks: what is measured.
@@ -74,6 +77,7 @@ class Protocol:
     people: int = 50
     cloaked: int = 4
     distractors: int = 2000
+    identity: int = 0
     evaluators: tuple[str, ...]
     surrogates: tuple[str, ...] = SURROGATES
     cloaks: tuple[Cloaks, ...]
@@ -97,12 +101,14 @@ class Entry:
         photos: how many of each person's photos.
         surrogates: references of the recognisers that it is made against.
         conditions: condition -> on how many of each person's photos.
+        identity: from how many further photos each person is known.
     """
 
     method: Method
     photos: int
     surrogates: tuple[str, ...]
     conditions: Mapping[str, int] = field(default_factory=dict)
+    identity: int = 0
 
     @property
     def name(self) -> str:
@@ -153,10 +159,13 @@ def _changed(method: Method, key: str, value: Any) -> Method:
 
 
 def _check(protocol: Protocol) -> None:
-    for name in ("people", "cloaked", "distractors", "resamples", "seed"):
+    for name in ("people", "cloaked", "distractors", "identity", "resamples", "seed"):
         value = getattr(protocol, name)
-        if not isinstance(value, int) or value < (0 if name in ("distractors", "seed") else 1):
+        if not isinstance(value, int) or value < (0 if name in ("distractors", "identity", "seed") else 1):
             raise ValueError(f"expected {name} as a whole number, got {value!r}")
+    for cloaks in protocol.cloaks:
+        if not isinstance(cloaks.identity, int) or not 0 <= cloaks.identity <= protocol.identity:
+            raise ValueError(f"expected identity of cloaks from 0 to the protocol's, got {cloaks.identity!r}")
     if not protocol.cloaks or not protocol.evaluators:
         raise ValueError("expected at least one [[cloaks]] table and one evaluator, got none")
     if not all(isinstance(far, float) and 0.0 < far < 1.0 for far in protocol.fars):
@@ -196,13 +205,14 @@ def entries_of(protocol: Protocol) -> tuple[Entry, ...]:
             for dssim in cloaks.dssim:
                 surrogates = cloaks.surrogates or protocol.surrogates
                 method = cloaks.method(name, dssim)
-                entry = Entry(method, photos, surrogates, dict.fromkeys(cloaks.conditions, photos))
+                conditions = dict.fromkeys(cloaks.conditions, photos)
+                entry = Entry(method, photos, surrogates, conditions, cloaks.identity)
                 old = merged.get(entry.name, entry)
-                if (old.method, old.surrogates) != (method, surrogates):
+                if (old.method, old.surrogates, old.identity) != (method, surrogates, cloaks.identity):
                     raise UsageError(f"expected a label for what differs from {entry.name}, got none")
                 conditions = {
                     condition: max(old.conditions.get(condition, 0), entry.conditions.get(condition, 0))
                     for condition in (*old.conditions, *entry.conditions)
                 }
-                merged[entry.name] = Entry(method, max(old.photos, photos), surrogates, conditions)
+                merged[entry.name] = replace(entry, photos=max(old.photos, photos), conditions=conditions)
     return tuple(merged.values())

@@ -69,6 +69,7 @@ def run_protocol(
         people=protocol.people,
         cloaked=protocol.photos_each,
         distractors=protocol.distractors,
+        identity=protocol.identity,
         seed=protocol.seed,
     )
     evaluators = [load_evaluator(name, folder=protocol.folder, device=device) for name in protocol.evaluators]
@@ -125,7 +126,8 @@ def _cloak_all(
         def on_done(done: int, name: str = entry.name, total: int = len(photos)) -> None:
             tell(f"cloaking {name}", done, total)
 
-        made[entry.name] = workshop.cloak(entry.method, entry.surrogates, photos, journal, on_done)
+        known = {person.name: person.identity[: entry.identity] for person in dataset.people}
+        made[entry.name] = workshop.cloak(entry.method, entry.surrogates, photos, journal, on_done, known)
     return made
 
 
@@ -167,6 +169,7 @@ def describe(entry: Entry, records: Sequence[Mapping[str, Any]], protocol: Proto
         "method": entry.method.name,
         "dssim": entry.method.dssim if 0.0 < entry.method.dssim < 1.0 else None,
         "surrogates": [find_source(reference, protocol.folder).name for reference in entry.surrogates],
+        "identity": entry.identity,
         "settings": {key: str(value) for key, value in asdict(entry.method).items()},
         "photos": entry.photos,
         "files": len(made),

@@ -54,6 +54,15 @@ def add_parser(commands: "Subparsers") -> None:
         help=f"recognisers that the cloak is made against, each {RECOGNISERS} (default: auto, all that are on disk)",
     )
     parser.add_argument(
+        "--identity",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="further photos of the people, or folders of such, perhaps the one to protect: cloaks lead away from the "
+        "person instead of the one photo, and protect better",
+    )
+    parser.add_argument(
         "--shard",
         metavar="I/N",
         help="do the I-th of N equal parts, so that N machines share the work on one folder (needs -o)",
@@ -213,6 +222,7 @@ def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Clo
         loop=loop,
         seed=options.seed,
         surrogates=options.surrogates,
+        identity=options.identity,
         metadata=options.metadata,
         limits=limits_of(options),
     )

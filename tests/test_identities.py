@@ -1,0 +1,152 @@
+"""Who people are, from further photos: mirrored, darker, softer copies of the samples stand for these."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+
+from cloak import Cloaker, UsageError
+from cloak.detect import FaceDetector
+from cloak.eye import Eye
+from cloak.identities import Identities, knowing
+from cloak.methods import MODES
+from cloak.optimize import cloak_patches
+from cloak.patches import FacePatch, stack_patches
+from cloak.photo import read_photo
+from cloak.pipeline import Prepared, prepare
+from cloak.recognizers import Recognizer, load_recognizer
+from cloak.views import NO_JITTER, draw_jitters
+from tests.helpers import SAMPLES, quick
+
+CUTS = {"eileen": ("astronaut.png", (130, 10, 330, 230)), "grace": ("grace_hopper.jpg", (120, 60, 410, 400))}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Of each, "NAME" and other moments "NAME_mirrored" and "NAME_soft"."""
+    folder = tmp_path_factory.mktemp("people")
+    made = {}
+    for name, (file, box) in CUTS.items():
+        cut = Image.open(SAMPLES / file).convert("RGB").crop(box)
+        dark = ImageEnhance.Brightness(ImageOps.mirror(cut).rotate(8, Image.Resampling.BICUBIC)).enhance(0.6)
+        soft = ImageEnhance.Contrast(cut.filter(ImageFilter.GaussianBlur(2.5))).enhance(0.7)
+        for suffix, image in (("", cut), ("_mirrored", dark), ("_soft", soft)):
+            made[name + suffix] = folder / f"{name}{suffix}.png"
+            image.save(made[name + suffix])
+    return made
+
+
+@pytest.fixture(scope="module")
+def dlib() -> Recognizer:
+    return load_recognizer("dlib")
+
+
+@pytest.fixture(scope="module")
+def detector() -> FaceDetector:
+    return FaceDetector()
+
+
+def prepared(path: Path, detector: FaceDetector) -> Prepared:
+    return prepare(read_photo(path), path.name, detector, MODES["mid"], 0)
+
+
+@pytest.fixture
+def everybody(photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> Identities:
+    return Identities.of(photos.values(), detector, [dlib], [dlib])
+
+
+def test_a_person_is_known_by_the_other_photos_and_by_nobody_elses(
+    everybody: Identities, photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer
+) -> None:
+    assert (everybody.photos, everybody.left_out) == (6, 0)
+    for name in CUTS:
+        (patch,) = knowing(prepared(photos[name], detector), everybody).patches
+        assert patch.known == 2
+        expected = [
+            name_of_row
+            for name_of_row, row in zip(photos, everybody.embeddings["dlib"], strict=True)
+            if any(torch.equal(row, kin) for kin in patch.kin["dlib"])
+        ]
+        assert expected == [f"{name}_mirrored", f"{name}_soft"]
+
+
+def test_nobody_is_known_without_photos(photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> None:
+    nobody = Identities.of([], detector, [dlib], [dlib])
+    found = prepared(photos["grace"], detector)
+    assert knowing(found, nobody) is found
+    assert (nobody.note, nobody.digest, nobody.unknown_among([0])) == ("", "", ())
+
+
+def test_the_identity_is_the_mean_of_the_own_face_and_its_kin(
+    everybody: Identities, photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer
+) -> None:
+    alone = prepared(photos["eileen"], detector).patches
+    known = knowing(prepared(photos["eileen"], detector), everybody).patches
+    method = MODES["mid"]
+    jitters = draw_jitters([patch.seed for patch in alone], method.identity_views, 1)[:, :, 0]
+
+    def identity(patches: tuple[FacePatch, ...]) -> torch.Tensor:
+        batch = stack_patches(patches)
+        return Eye.of(batch, dlib, method).identity(batch, jitters)[0]
+
+    own, both = identity(alone), identity(known)
+    mean = torch.cat([own[None], known[0].kin["dlib"]]).mean(dim=0)
+    assert torch.allclose(both, mean / mean.norm(), atol=1e-6)
+    assert float(own @ both) < 0.99
+    strangers = (replace(alone[0], kin={"another": known[0].kin["dlib"]}),)
+    assert torch.equal(identity(strangers), own)
+
+
+def test_the_loop_leads_away_from_what_it_knows_of_the_person(
+    everybody: Identities, photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer
+) -> None:
+    """Eileen's rows stand for further photos of Grace, so that the two directions differ."""
+    (alone,) = prepared(photos["grace"], detector).patches
+    eileen = everybody.embeddings["dlib"][:3]
+    known = replace(alone, kin={"dlib": eileen})
+    method = replace(MODES["mid"], steps=10, turns=1)
+
+    def similarity(patch: FacePatch) -> float:
+        batch = stack_patches([patch])
+        cloaked = batch.pixels + cloak_patches(batch, [dlib], method)
+        jitters = torch.tensor(NO_JITTER).view(1, 1, -1)
+        return float((Eye.of(batch, dlib, method).embed(cloaked, jitters)[0] @ eileen.T).mean())
+
+    assert similarity(known) < similarity(alone) - 0.05
+
+
+def test_the_result_depends_on_the_identity_and_on_no_company(photos: dict[str, Path], tmp_path: Path) -> None:
+    others = [photos["grace_mirrored"], photos["eileen_soft"]]
+    together = quick(identity=others)
+    reports = list(together.protect_files([photos["eileen"], photos["grace"]], tmp_path / "together"))
+    assert [report.faces[0].known for report in reports] == [1, 1]
+    (alone,) = quick(identity=others[::-1]).protect_files([photos["grace"]], tmp_path / "alone")
+    (without,) = quick().protect_files([photos["grace"]], tmp_path / "without")
+    contents = [Path(report.output or "").read_bytes() for report in (reports[1], alone, without)]
+    assert contents[0] == contents[1] != contents[2]
+    assert together.settings["identity"] == quick(identity=others[::-1]).settings["identity"] != ""
+    assert quick().settings["identity"] == ""
+
+
+def test_what_shows_no_face_is_cloaked_or_cannot_be_read_is_left_out_and_counted(
+    photos: dict[str, Path], tmp_path: Path
+) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "blank.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    (tmp_path / "deep").mkdir()
+    Image.open(photos["grace_soft"]).save(tmp_path / "deep" / "grace.png")
+    list(quick().protect_files([photos["grace"]], tmp_path / "earlier"))
+    cloaker = quick(identity=[tmp_path])
+    assert cloaker.notes[-1] == "identity: 1 faces in 1 photos, 3 left out (no face, cloaked, or not read)"
+    reports = list(cloaker.protect_files([photos["grace"], photos["eileen"]], tmp_path / "out"))
+    assert [report.faces[0].known for report in reports] == [1, 0]
+    assert reports[0].notes == ()
+    assert reports[1].notes == ("1 of 1 faces are of nobody in the photos of --identity",)
+
+
+def test_photos_without_faces_are_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "blank.png")
+    with pytest.raises(UsageError, match="expected photos that show faces, to know people by, got none"):
+        Cloaker(identity=[tmp_path])
