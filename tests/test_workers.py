@@ -119,6 +119,7 @@ def on_gpu(options: argparse.Namespace, loop: Perturb | None = None) -> Cloaker:
 def test_with_a_gpu_processes_leave_the_loop_to_the_first(
     photos: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    quick_cloaker("default", monkeypatch.setattr)  # what ``on_gpu`` sets in this process ends with the test
     monkeypatch.setattr("cloak.examine.find_device", lambda device: torch.device("cuda"))
     layout = lay_out([photos], tmp_path)
     options = argparse.Namespace(engine="local", workers=2, device="cuda", overwrite=False)
