@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cloak.detect import MIN_FACE, FaceDetector
-from cloak.errors import PHOTO_ERRORS, UsageError
-from cloak.files import plan_jobs
+from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, NoFaceError, UsageError, sentence_on
+from cloak.files import Job, plan_jobs
 from cloak.names import shown
 from cloak.photo import LIMITS, Limits, read_photo
 from cloak.pipeline import Prepared
 from cloak.recognizers import Recognizer
 from cloak.types import Face, Pixels
+from cloak.weights import file_sha256
 
 ITSELF = 0.98
 """A face that is so similar to another is that face, in the same photo, and tells nothing new."""
@@ -67,38 +68,33 @@ class Identities:
         Raises:
             UsageError: none of the photos shows a face.
         """
-        places = [Path(path) for path in paths]
-        if not places:
-            return cls()
         able = tuple(judge for judge in judges if judge.spec.threshold is not None)
         rows: dict[str, list[Tensor]] = {surrogate.spec.name: [] for surrogate in surrogates}
         judged: list[list[Tensor]] = [[] for _ in able]
-        digests, left_out = [], 0
-        for job in plan_jobs(places, recursive=True):
+        digests, problems = [], []
+        jobs = plan_jobs([Path(path) for path in paths], recursive=True)
+        for job in jobs:
             try:
-                photo = read_photo(job.source, limits)
-            except PHOTO_ERRORS:
-                left_out += 1
+                pixels, faces = _look_at(job, detector, limits)
+            except PHOTO_ERRORS as error:
+                problems.append(sentence_on(error, job.source))
                 continue
-            faces = [face for face in detector.detect(photo.pixels) if face.width >= MIN_FACE]
-            if photo.earlier or not faces:
-                left_out += 1
-                continue
-            digests.append(hashlib.sha256(job.source.read_bytes()).hexdigest())
+            digests.append(file_sha256(job.source))
             for face in faces:
                 for surrogate in surrogates:
-                    rows[surrogate.spec.name].append(_embed(surrogate, photo.pixels, face))
+                    rows[surrogate.spec.name].append(_embed(surrogate, pixels, face))
                 for kept, judge in zip(judged, able, strict=True):
-                    kept.append(judge.embed(photo.pixels, face))
+                    kept.append(judge.embed(pixels, face))
         if not digests:
-            where = ", ".join(shown(place) for place in places)
-            raise UsageError(f"{where}: expected photos that show faces, to know people by, got none; name others")
+            if not jobs:
+                return cls()
+            raise UsageError(f"expected photos that show faces, to know people by, got none: {problems[0]}")
         return cls(
             able,
             tuple(torch.stack(kept) for kept in judged),
             {name: torch.stack(found) for name, found in rows.items()},
             len(digests),
-            left_out,
+            len(problems),
             hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16],
         )
 
@@ -107,8 +103,9 @@ class Identities:
         """What a user should know of them; empty without photos."""
         if not self.photos:
             return ""
+        faces, photos = len(self.judged[0]), self.photos
         others = f", {self.left_out} left out (no face, cloaked, or not read)" if self.left_out else ""
-        return f"identity: {len(self.judged[0])} faces in {self.photos} photos{others}"
+        return f"identity: {faces} face{'s' * (faces > 1)} in {photos} photo{'s' * (photos > 1)}{others}"
 
     def unknown_among(self, known: Sequence[int]) -> tuple[str, ...]:
         """What a user should know of faces, from how many faces each is known; nothing without photos."""
@@ -131,6 +128,23 @@ class Identities:
             assert judge.spec.threshold is not None
             same &= (similar >= judge.spec.threshold) & (similar < ITSELF)
         return {name: rows[same] for name, rows in self.embeddings.items()} if same.any() else {}
+
+
+def _look_at(job: Job, detector: FaceDetector, limits: Limits) -> tuple[Pixels, tuple[Face, ...]]:
+    """A photo, and its faces that are large enough.
+
+    Raises:
+        CloakError: it cannot be read, shows no such face, or is cloaked.
+    """
+    if job.error:
+        raise UsageError(job.error)
+    photo = read_photo(job.source, limits)
+    if photo.earlier:
+        raise AlreadyCloakedError(f"{shown(job.source)}: was cloaked before ({photo.earlier})")
+    faces = tuple(face for face in detector.detect(photo.pixels) if face.width >= MIN_FACE)
+    if not faces:
+        raise NoFaceError(f"{shown(job.source)}: no face was found in it")
+    return photo.pixels, faces
 
 
 def _embed(recognizer: Recognizer, pixels: Pixels, face: Face) -> Tensor:

@@ -27,6 +27,11 @@ def test_the_protocols_of_the_project_can_be_read(name: str) -> None:
     assert methods == {"none", "jpeg", "noise", "pgd", "mifgsm-di", "fawkes-style", "lowkey-style", "cloak"}
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "protocols").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_protocol_has_entries(path: Path) -> None:
+    assert entries_of(read_protocol(path))
+
+
 def test_defaults_and_the_name_of_the_file(tmp_path: Path) -> None:
     protocol = read_protocol(write(tmp_path, MINIMAL))
     assert (protocol.name, protocol.folder, protocol.people) == ("own", tmp_path.resolve(), 50)

@@ -1,5 +1,6 @@
 """Who people are, from further photos: mirrored, darker, softer copies of the samples stand for these."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,14 +140,24 @@ def test_what_shows_no_face_is_cloaked_or_cannot_be_read_is_left_out_and_counted
     Image.open(photos["grace_soft"]).save(tmp_path / "deep" / "grace.png")
     list(quick().protect_files([photos["grace"]], tmp_path / "earlier"))
     cloaker = quick(identity=[tmp_path])
-    assert cloaker.notes[-1] == "identity: 1 faces in 1 photos, 3 left out (no face, cloaked, or not read)"
+    assert cloaker.notes[-1] == "identity: 1 face in 1 photo, 3 left out (no face, cloaked, or not read)"
     reports = list(cloaker.protect_files([photos["grace"], photos["eileen"]], tmp_path / "out"))
     assert [report.faces[0].known for report in reports] == [1, 0]
     assert reports[0].notes == ()
     assert reports[1].notes == ("1 of 1 faces are of nobody in the photos of --identity",)
 
 
-def test_photos_without_faces_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("blank.png", "no face was found in it"),
+        ("absent", "expected a photo or a folder, got a path that does not exist"),
+        ("empty", "expected a folder with photos, got one with none"),
+    ],
+)
+def test_photos_without_faces_are_refused(tmp_path: Path, name: str, reason: str) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "blank.png")
-    with pytest.raises(UsageError, match="expected photos that show faces, to know people by, got none"):
-        Cloaker(identity=[tmp_path])
+    (tmp_path / "empty").mkdir()
+    message = f"expected photos that show faces, to know people by, got none: {tmp_path / name}: {reason}"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        Cloaker(identity=[tmp_path / name])
