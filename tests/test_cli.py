@@ -7,10 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cloak import Cloaker, PhotoReport, __version__, methods
 from cloak.cli import main
+from cloak.cli.protect import HINT
 from cloak.report import summary_table
 from tests.helpers import ROOT, SAMPLES, smooth_noise
 
@@ -38,6 +39,25 @@ def test_protect_writes_beside_the_photo_and_prints_a_table(photo: Path, capsys:
     assert "face DSSIM" in output.out
     assert "protected" in output.out
     assert output.err == ""
+
+
+def test_an_identity_is_told_reported_and_part_of_the_settings(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ImageOps.mirror(Image.open(photo)).rotate(5).save(tmp_path / "other.png")
+    (tmp_path / "in").mkdir()
+    photo.rename(tmp_path / "in" / "me.png")
+    run = ["protect", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--mode", "high"]
+    assert main([*run, "--identity", str(tmp_path / "other.png"), "--report", str(tmp_path / "r.jsonl")]) == SUCCESS
+    output = capsys.readouterr().out
+    assert "identity: 1 face in 1 photo\n" in output
+    assert HINT not in output
+    (record,) = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert record["faces"][0]["known"] == 1
+    assert main(run) == USAGE
+    assert "was begun with other settings (identity was " in capsys.readouterr().err
+    assert main([*run, "--overwrite"]) == SUCCESS
+    assert HINT in capsys.readouterr().out
 
 
 def test_report_picture_and_out_folder(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

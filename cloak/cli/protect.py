@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
         return _show_plan(options)
     outcome = work(options, _cloaker)
     if not options.quiet:
-        _print_summary(outcome)
+        _print_summary(outcome, hint=not options.identity)
     if options.report:
         _write_lines(outcome.lines, options.report)
     if options.picture:
@@ -195,7 +195,10 @@ def _show_plan(options: argparse.Namespace) -> int:
     return NOT_DONE if failed else DONE
 
 
-def _print_summary(outcome: Outcome) -> None:
+HINT = "cloaks protect better with --identity FOLDER: a few further photos of the same people"
+
+
+def _print_summary(outcome: Outcome, *, hint: bool) -> None:
     from cloak.expected import MEANING
     from cloak.report import summary_table, words_on_files
 
@@ -210,6 +213,8 @@ def _print_summary(outcome: Outcome) -> None:
         print(line)
     if any(face.expected for report in outcome.reports for face in report.faces):
         print(MEANING)
+        if hint:
+            print(HINT)
 
 
 def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Cloaker":
