@@ -80,7 +80,7 @@ class Layout:
 
     Attributes:
         jobs: see ``plan_jobs``.
-        originals: of every job, whatever name leads to it.
+        originals: of every job, and other photos that are spared, whatever name leads to them.
         taken: names of results, in lower case.
     """
 
@@ -89,8 +89,9 @@ class Layout:
     taken: set[str]
 
     @classmethod
-    def of(cls, jobs: Sequence[Job]) -> "Layout":
-        return cls(jobs, frozenset(_identity(job.source) for job in jobs), {_key(job.target) for job in jobs})
+    def of(cls, jobs: Sequence[Job], spared: Iterable[Path] = ()) -> "Layout":
+        originals = frozenset(_identity(path) for path in (*(job.source for job in jobs), *spared))
+        return cls(jobs, originals, {_key(job.target) for job in jobs})
 
     def place(self, job: Job, suffix: str, *, overwrite: bool = False) -> Path:
         """Where a job's result goes, now that the suffix of its format is known.
@@ -115,7 +116,8 @@ class Layout:
         """
         if _identity(path) in self.originals:
             raise UsageError(
-                f"{shown(path)}: is itself a photo to protect and would be overwritten; pass another folder with -o"
+                f"{shown(path)}: is itself a photo to protect, or of the identity, and would be overwritten; pass "
+                "another folder with -o"
             )
         if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root)):
             raise UsageError(f"{shown(path)}: a link leads out of {shown(root)}, where results go; remove the link")
@@ -154,10 +156,12 @@ class Shard:
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
 
-def lay_out(paths: Iterable[Path | str], out: Path | str | None, *, recursive: bool = False) -> Layout:
-    """Which photo goes where; see ``Cloaker.protect_files``."""
+def lay_out(
+    paths: Iterable[Path | str], out: Path | str | None, *, recursive: bool = False, spared: Iterable[Path] = ()
+) -> Layout:
+    """Which photo goes where, and what else no result may replace; see ``Cloaker.protect_files``."""
     where = Path(out) if out is not None else None
-    return Layout.of(plan_jobs([Path(path) for path in paths], where, recursive=recursive))
+    return Layout.of(plan_jobs([Path(path) for path in paths], where, recursive=recursive), spared)
 
 
 def same_file(a: Path, b: Path) -> bool:

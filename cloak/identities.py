@@ -14,17 +14,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cloak.detect import MIN_FACE, FaceDetector
-from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, NoFaceError, UsageError, sentence_on
-from cloak.files import Job, plan_jobs
-from cloak.names import shown
+from cloak.errors import AlreadyCloakedError, CloakError, NoFaceError, UsageError, sentence_on
+from cloak.files import plan_jobs
+from cloak.names import is_url, shown
 from cloak.photo import LIMITS, Limits, read_photo
 from cloak.pipeline import Prepared
 from cloak.recognizers import Recognizer
+from cloak.threads import one_thread_each
 from cloak.types import Face, Pixels
 from cloak.weights import file_sha256
 
 ITSELF = 0.98
 """A face that is so similar to another is that face, in the same photo, and tells nothing new."""
+
+MOST_KIN = 16
+"""So many faces, the most similar, tell who somebody is: among very many strangers some are alike."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +39,34 @@ class Identities:
         judges: recognisers with thresholds, who tell which faces are one person's.
         judged: for each of them (m, d), all faces.
         embeddings: surrogate -> (m, d), all faces, each the mean with its mirror image, of length 1.
-        photos: how many showed a face.
-        left_out: how many did not, cannot be read, or are cloaked.
+        photo_of: the number of the photo that each face is in.
+        sources: the photos that show faces.
+        problems: why others were left out, a sentence each.
         digest: of the photos' bytes; empty without photos.
     """
 
     judges: tuple[Recognizer, ...] = ()
     judged: tuple[Tensor, ...] = ()
     embeddings: Mapping[str, Tensor] = field(default_factory=dict)
-    photos: int = 0
-    left_out: int = 0
+    photo_of: tuple[int, ...] = ()
+    sources: tuple[Path, ...] = ()
+    problems: tuple[str, ...] = ()
     digest: str = ""
 
     @classmethod
+    @one_thread_each()
     def of(
         cls,
-        paths: Iterable[Path | str],
+        photos: Iterable[Path],
         detector: FaceDetector,
         surrogates: Sequence[Recognizer],
         judges: Sequence[Recognizer],
         limits: Limits = LIMITS,
     ) -> "Identities":
-        """Look at photos.
+        """Look at photos; at several copies of one, once. Their order does not matter.
 
         Args:
-            paths: photos, and folders that are searched to their depth; none: nobody is known.
+            photos: files, see ``identity_photos``; none: nobody is known.
             detector: finds the faces.
             surrogates: that cloaks are made against.
             judges: those of them that have a threshold tell people apart.
@@ -71,90 +78,93 @@ class Identities:
         able = tuple(judge for judge in judges if judge.spec.threshold is not None)
         rows: dict[str, list[Tensor]] = {surrogate.spec.name: [] for surrogate in surrogates}
         judged: list[list[Tensor]] = [[] for _ in able]
-        digests, problems = [], []
-        jobs = plan_jobs([Path(path) for path in paths], recursive=True)
-        for job in jobs:
+        sources: dict[str, Path] = {}
+        photo_of, problems = [], []
+        for digest, source in sorted({file_sha256(photo): photo for photo in photos}.items()):
             try:
-                pixels, faces = _look_at(job, detector, limits)
-            except PHOTO_ERRORS as error:
-                problems.append(sentence_on(error, job.source))
+                pixels, faces = _look_at(source, detector, limits)
+            except (CloakError, OSError, MemoryError) as error:
+                problems.append(sentence_on(error, source))
                 continue
-            digests.append(file_sha256(job.source))
             for face in faces:
+                photo_of.append(len(sources))
                 for surrogate in surrogates:
                     rows[surrogate.spec.name].append(_embed(surrogate, pixels, face))
                 for kept, judge in zip(judged, able, strict=True):
                     kept.append(judge.embed(pixels, face))
-        if not digests:
-            if not jobs:
-                return cls()
+            sources[digest] = source
+        if not sources and not problems:
+            return cls()
+        if not sources:
             raise UsageError(f"expected photos that show faces, to know people by, got none: {problems[0]}")
         return cls(
             able,
             tuple(torch.stack(kept) for kept in judged),
             {name: torch.stack(found) for name, found in rows.items()},
-            len(digests),
-            len(problems),
-            hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:16],
+            tuple(photo_of),
+            tuple(sources.values()),
+            tuple(problems),
+            hashlib.sha256("".join(sources).encode()).hexdigest()[:16],
         )
 
     @property
     def note(self) -> str:
         """What a user should know of them; empty without photos."""
-        if not self.photos:
+        if not self.sources:
             return ""
-        faces, photos = len(self.judged[0]), self.photos
-        others = f", {self.left_out} left out (no face, cloaked, or not read)" if self.left_out else ""
+        faces, photos = len(self.photo_of), len(self.sources)
+        others = f"; {len(self.problems)} left out, the first: {self.problems[0]}" if self.problems else ""
         return f"identity: {faces} face{'s' * (faces > 1)} in {photos} photo{'s' * (photos > 1)}{others}"
 
     def unknown_among(self, known: Sequence[int]) -> tuple[str, ...]:
         """What a user should know of faces, from how many faces each is known; nothing without photos."""
-        strangers = sum(not count for count in known) if self.photos else 0
-        return (f"{strangers} of {len(known)} faces are of nobody in the photos of --identity",) if strangers else ()
+        strangers = sum(not count for count in known) if self.sources else 0
+        return (f"of {len(known)} faces, {strangers} in no other photo of the identity",) if strangers else ()
 
     def kin(self, pixels: Pixels, face: Face) -> dict[str, Tensor]:
-        """The embeddings of the faces that every judge takes for the same person's.
+        """The embeddings of the faces that every judge takes for the same person's; of each photo one.
 
         Args:
             pixels: (h, w, 3) uint8, of another photo.
             face: in it.
 
         Returns:
-            Surrogate -> (k, d); nothing where there is no such face.
+            Surrogate -> (k, d), at most MOST_KIN, the most similar first; nothing where there is none.
         """
-        same = torch.ones(len(self.judged[0]), dtype=torch.bool) if self.judges else torch.zeros(0, dtype=torch.bool)
-        for judge, known in zip(self.judges, self.judged, strict=True):
-            similar = known @ judge.embed(pixels, face)
-            assert judge.spec.threshold is not None
-            same &= (similar >= judge.spec.threshold) & (similar < ITSELF)
-        return {name: rows[same] for name, rows in self.embeddings.items()} if same.any() else {}
+        similar = [known @ judge.embed(pixels, face) for judge, known in zip(self.judges, self.judged, strict=True)]
+        thresholds = [judge.spec.threshold or 0.0 for judge in self.judges]
+        chosen: dict[int, int] = {}  # photo -> face
+        for row in torch.stack(similar).mean(dim=0).argsort(descending=True, stable=True).tolist() if similar else ():
+            values = [float(one[row]) for one in similar]
+            if all(least <= value < ITSELF for value, least in zip(values, thresholds, strict=True)):
+                chosen.setdefault(self.photo_of[row], row)
+        best = list(chosen.values())[:MOST_KIN]
+        return {name: rows[best] for name, rows in self.embeddings.items()} if best else {}
 
 
-def _look_at(job: Job, detector: FaceDetector, limits: Limits) -> tuple[Pixels, tuple[Face, ...]]:
-    """A photo, and its faces that are large enough.
+def identity_photos(paths: Sequence[Path | str], out: Path | None = None) -> list[Path]:
+    """The files that some paths mean: photos, and folders that are searched to their depth.
+
+    Args:
+        paths: files and folders of this machine.
+        out: the folder of the results, which is left out.
 
     Raises:
-        CloakError: it cannot be read, shows no such face, or is cloaked.
+        UsageError: one of the paths is not there, or is a folder without photos.
     """
-    if job.error:
-        raise UsageError(job.error)
-    photo = read_photo(job.source, limits)
-    if photo.earlier:
-        raise AlreadyCloakedError(f"{shown(job.source)}: was cloaked before ({photo.earlier})")
-    faces = tuple(face for face in detector.detect(photo.pixels) if face.width >= MIN_FACE)
-    if not faces:
-        raise NoFaceError(f"{shown(job.source)}: no face was found in it")
-    return photo.pixels, faces
-
-
-def _embed(recognizer: Recognizer, pixels: Pixels, face: Face) -> Tensor:
-    both = recognizer.embed(pixels, face) + recognizer.embed(pixels, face, mirror=True)
-    return F.normalize(both, dim=0)
+    for path in paths:
+        if is_url(str(path)):
+            raise UsageError(f"{path}: expected a path of this machine for the identity, got a URL; fetch the photos")
+    jobs = plan_jobs([Path(path) for path in paths], out, recursive=True)
+    for job in jobs:
+        if job.error or not job.source.exists():
+            raise UsageError(job.error or f"{shown(job.source)}: expected a photo or a folder, got nothing there")
+    return [job.source.absolute() for job in jobs]
 
 
 def knowing(prepared: Prepared, identities: Identities) -> Prepared:
     """The same photo, its patches with what is known of the people."""
-    if not identities.photos:
+    if not identities.sources:
         return prepared
     pixels = prepared.photo.pixels
     patches = tuple(
@@ -162,3 +172,23 @@ def knowing(prepared: Prepared, identities: Identities) -> Prepared:
         for patch, face in zip(prepared.patches, prepared.faces, strict=True)
     )
     return replace(prepared, patches=patches)
+
+
+def _look_at(source: Path, detector: FaceDetector, limits: Limits) -> tuple[Pixels, tuple[Face, ...]]:
+    """A photo, and its faces that are large enough.
+
+    Raises:
+        CloakError: it cannot be read, shows no such face, or is cloaked.
+    """
+    photo = read_photo(source, limits)
+    if photo.earlier:
+        raise AlreadyCloakedError(f"{shown(source)}: was cloaked before ({photo.earlier})")
+    faces = tuple(face for face in detector.detect(photo.pixels) if face.width >= MIN_FACE)
+    if not faces:
+        raise NoFaceError(f"{shown(source)}: no face was found in it")
+    return photo.pixels, faces
+
+
+def _embed(recognizer: Recognizer, pixels: Pixels, face: Face) -> Tensor:
+    both = recognizer.embed(pixels, face) + recognizer.embed(pixels, face, mirror=True)
+    return F.normalize(both, dim=0)

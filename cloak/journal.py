@@ -118,9 +118,9 @@ class Journal:
         for record in self.records():
             if "settings" in record and record["settings"] != settings:
                 changed = ", ".join(
-                    f"{name} was {record['settings'].get(name)}, now {value}"
-                    for name, value in settings.items()
-                    if record["settings"].get(name) != value
+                    f"{name} was {record['settings'].get(name, 'none')}, now {settings.get(name, 'none')}"
+                    for name in record["settings"] | settings
+                    if record["settings"].get(name) != settings.get(name)
                 )
                 raise UsageError(
                     f"{shown(self.path.parent)}: was begun with other settings ({changed}); pass the same, "

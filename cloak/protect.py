@@ -18,7 +18,7 @@ from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, CloakError, SaveErro
 from cloak.examine import find_device, open_photo
 from cloak.expected import expect
 from cloak.files import Job, Layout, lay_out
-from cloak.identities import Identities, knowing
+from cloak.identities import Identities, identity_photos, knowing
 from cloak.measure import missed_faces, report_face
 from cloak.metadata import Policy, apply_policy, check_policy, left_out
 from cloak.methods import find_mode
@@ -41,7 +41,7 @@ class Cloaker:
     Args:
         mode: "low", "mid" or "high": face DSSIM at most .004, .009 or .017.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
-        seed: the same photo, mode, surrogates and seed give the same result on one machine.
+        seed: the same photo, mode, surrogates, identity and seed give the same result on one machine.
         metadata: what of a photo's metadata goes into its result: "default" (colour profile, date,
             copyright, camera settings), "keep" (all but hidden pictures and face regions) or
             "strip" (the colour profile alone).
@@ -50,12 +50,12 @@ class Cloaker:
             specifications or module:factory (see ``cloak.recognizers.source``); "auto" stands for
             all that are on disk.
         identity: further photos of the people, or folders of such: a cloak then leads away from all
-            of a person's faces among them, which protects much better against matches with other
-            clean photos, and lets two cloaked photos of a person match each other more often.
+            of a person's faces among them, not from this one alone. It protects better against matches
+            with other clean photos, worse against the original and between two cloaked photos.
         loop: what runs the loop in place of this Cloaker, on another device (``cloak.loop_server``).
 
     Attributes:
-        notes: what a user should know of the surrogates, a sentence each.
+        notes: what a user should know of the surrogates and the identity, a sentence each.
 
     Raises:
         UsageError: unknown mode or device; a surrogate that is unknown or has no gradients; no face
@@ -70,7 +70,7 @@ class Cloaker:
         device: str = "auto",
         seed: int = 0,
         surrogates: Sequence[str] = (AUTO,),
-        identity: Sequence[Path | str] = (),
+        identity: Path | str | Sequence[Path | str] = (),
         metadata: Policy = "default",
         limits: Limits = LIMITS,
         loop: Perturb | None = None,
@@ -84,7 +84,8 @@ class Cloaker:
         self._recognizers, notes = load_surrogates(surrogates, self.device)
         self._detector = FaceDetector(self.device)
         self._judges = judges_of(self._recognizers, self.device)
-        self._identities = self._look_at(identity)
+        others = identity_photos([identity] if isinstance(identity, (str, Path)) else identity)
+        self._identities = Identities.of(others, self._detector, self._recognizers, self._judges, limits)
         self.notes = (*notes, *filter(None, [self._identities.note]))
         self._room = Room.of(self.device, self.method)
         self._loop: Perturb = loop or self.perturb
@@ -99,12 +100,8 @@ class Cloaker:
             "seed": self.seed,
             "metadata": self.metadata,
             "surrogates": names,
-            "identity": self._identities.digest,
+            **({"identity": self._identities.digest} if self._identities.digest else {}),
         }
-
-    @one_thread_each()
-    def _look_at(self, identity: Sequence[Path | str]) -> Identities:
-        return Identities.of(identity, self._detector, self._recognizers, self._judges, self.limits)
 
     @one_thread_each()
     def protect(self, image: Path | str | Image.Image | Pixels) -> CloakResult:
@@ -158,7 +155,7 @@ class Cloaker:
         Raises:
             UsageError: ``out`` is a file.
         """
-        layout = lay_out(paths, out, recursive=recursive)
+        layout = lay_out(paths, out, recursive=recursive, spared=self._identities.sources)
         yield from work_through(self, layout, layout.jobs, overwrite=overwrite, on_progress=on_progress)
 
     def perturb(

@@ -19,7 +19,7 @@ class Engine(Protocol):
 
     Attributes:
         settings: what decides how results look, see ``Cloaker.settings``.
-        notes: what a user should know of the surrogates.
+        notes: what a user should know of the surrogates and the identity.
     """
 
     @property

@@ -80,7 +80,7 @@ def quick(
     seed: int = 0,
     steps: int = 6,
     metadata: Policy = "default",
-    identity: Sequence[Path] = (),
+    identity: Path | str | Sequence[Path] = (),
 ) -> Cloaker:
     """A real Cloaker whose cloaks are made in a few steps."""
     cloaker = Cloaker(mode, device="cpu", seed=seed, metadata=metadata, identity=identity)

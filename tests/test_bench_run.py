@@ -194,6 +194,18 @@ def test_cloaks_know_people_by_the_photos_that_are_given(tmp_path: Path, tree: P
     assert made[0] == made[3] != made[1] == made[2]
 
 
+def test_the_contact_sheet_shows_cloaks_of_the_same_identity(
+    protocol: Protocol, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so replaces none of those that are measured: nothing is left to do for a second run."""
+    cloaks = replace(protocol.cloaks[0], methods=("cloak",), identity=1, changes={"steps": 3, "turns": 1})
+    known = replace(protocol, cloaked=1, identity=1, surrogates=("dlib",), cloaks=(cloaks,))
+    document, _ = run_protocol(known, tree, tmp_path / "out")
+    assert document["entries"][0]["identity"] == 1
+    monkeypatch.setattr(Workshop, "_make", lambda *_: pytest.fail("a file was made again"))
+    run_protocol(known, tree, tmp_path / "out", resume=True)
+
+
 def test_evaluators_of_one_name_are_refused(protocol: Protocol, tree: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected evaluators with different names, got dlib twice"):
         run_protocol(replace(protocol, evaluators=("dlib", "dlib")), tree, tmp_path / "out")

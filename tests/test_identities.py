@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from cloak import Cloaker, UsageError
 from cloak.detect import FaceDetector
 from cloak.eye import Eye
-from cloak.identities import Identities, knowing
+from cloak.identities import Identities, identity_photos, knowing
 from cloak.methods import MODES
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, stack_patches
@@ -61,16 +61,17 @@ def everybody(photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer)
 def test_a_person_is_known_by_the_other_photos_and_by_nobody_elses(
     everybody: Identities, photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer
 ) -> None:
-    assert (everybody.photos, everybody.left_out) == (6, 0)
+    assert (set(everybody.sources), everybody.problems) == (set(photos.values()), ())
     for name in CUTS:
         (patch,) = knowing(prepared(photos[name], detector), everybody).patches
         assert patch.known == 2
-        expected = [
-            name_of_row
-            for name_of_row, row in zip(photos, everybody.embeddings["dlib"], strict=True)
+        sources = [everybody.sources[photo] for photo in everybody.photo_of]
+        found = {
+            source
+            for source, row in zip(sources, everybody.embeddings["dlib"], strict=True)
             if any(torch.equal(row, kin) for kin in patch.kin["dlib"])
-        ]
-        assert expected == [f"{name}_mirrored", f"{name}_soft"]
+        }
+        assert found == {photos[f"{name}_mirrored"], photos[f"{name}_soft"]}
 
 
 def test_nobody_is_known_without_photos(photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> None:
@@ -119,16 +120,16 @@ def test_the_loop_leads_away_from_what_it_knows_of_the_person(
 
 
 def test_the_result_depends_on_the_identity_and_on_no_company(photos: dict[str, Path], tmp_path: Path) -> None:
-    others = [photos["grace_mirrored"], photos["eileen_soft"]]
+    others = [photos["grace_mirrored"], photos["grace_soft"], photos["eileen_soft"]]
     together = quick(identity=others)
     reports = list(together.protect_files([photos["eileen"], photos["grace"]], tmp_path / "together"))
-    assert [report.faces[0].known for report in reports] == [1, 1]
+    assert [report.faces[0].known for report in reports] == [1, 2]
     (alone,) = quick(identity=others[::-1]).protect_files([photos["grace"]], tmp_path / "alone")
     (without,) = quick().protect_files([photos["grace"]], tmp_path / "without")
     contents = [Path(report.output or "").read_bytes() for report in (reports[1], alone, without)]
     assert contents[0] == contents[1] != contents[2]
     assert together.settings["identity"] == quick(identity=others[::-1]).settings["identity"] != ""
-    assert quick().settings["identity"] == ""
+    assert "identity" not in quick().settings
 
 
 def test_what_shows_no_face_is_cloaked_or_cannot_be_read_is_left_out_and_counted(
@@ -137,27 +138,66 @@ def test_what_shows_no_face_is_cloaked_or_cannot_be_read_is_left_out_and_counted
     Image.new("RGB", (64, 64)).save(tmp_path / "blank.png")
     (tmp_path / "broken.jpg").write_bytes(b"no photo")
     (tmp_path / "deep").mkdir()
-    Image.open(photos["grace_soft"]).save(tmp_path / "deep" / "grace.png")
+    for name in ("grace.png", "copy.png"):
+        Image.open(photos["grace_soft"]).save(tmp_path / "deep" / name)
     list(quick().protect_files([photos["grace"]], tmp_path / "earlier"))
-    cloaker = quick(identity=[tmp_path])
-    assert cloaker.notes[-1] == "identity: 1 face in 1 photo, 3 left out (no face, cloaked, or not read)"
+    cloaker = quick(identity=str(tmp_path))
+    assert cloaker.notes[-1].startswith("identity: 1 face in 1 photo; 3 left out, the first: ")
+    assert sorted(Path(problem.split(": ")[0]).name for problem in cloaker._identities.problems) == [
+        "blank.png",
+        "broken.jpg",
+        "grace.png",
+    ]
     reports = list(cloaker.protect_files([photos["grace"], photos["eileen"]], tmp_path / "out"))
     assert [report.faces[0].known for report in reports] == [1, 0]
     assert reports[0].notes == ()
-    assert reports[1].notes == ("1 of 1 faces are of nobody in the photos of --identity",)
+    assert reports[1].notes == ("of 1 faces, 1 in no other photo of the identity",)
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("blank.png", "no face was found in it"),
-        ("absent", "expected a photo or a folder, got a path that does not exist"),
-        ("empty", "expected a folder with photos, got one with none"),
+        ("blank.png", "expected photos that show faces, to know people by, got none: {}: no face was found in it"),
+        ("absent", "{}: expected a photo or a folder, got nothing there"),
+        ("empty", "{}: expected a folder with photos, got one with none"),
+        ("s3://bucket/me", "s3://bucket/me: expected a path of this machine for the identity, got a URL"),
     ],
 )
 def test_photos_without_faces_are_refused(tmp_path: Path, name: str, reason: str) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "blank.png")
     (tmp_path / "empty").mkdir()
-    message = f"expected photos that show faces, to know people by, got none: {tmp_path / name}: {reason}"
-    with pytest.raises(UsageError, match=re.escape(message)):
-        Cloaker(identity=[tmp_path / name])
+    with pytest.raises(UsageError, match=re.escape(reason.format(tmp_path / name))):
+        Cloaker(identity=name if "://" in name else tmp_path / name)
+
+
+def test_a_face_is_no_kin_of_itself_and_of_each_photo_one_is(
+    photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer, tmp_path: Path
+) -> None:
+    original = Image.open(photos["grace"])
+    original.resize((original.width * 2, original.height * 2)).save(tmp_path / "larger.png")
+    twice = Image.new("RGB", (2 * original.width, original.height))
+    twice.paste(Image.open(photos["grace_soft"]), (0, 0))
+    twice.paste(Image.open(photos["grace_mirrored"]), (original.width, 0))
+    twice.save(tmp_path / "twice.png")
+    found = Identities.of([photos["grace"], tmp_path / "larger.png", tmp_path / "twice.png"], detector, [dlib], [dlib])
+    assert len(found.photo_of) == 4
+    (patch,) = knowing(prepared(photos["grace"], detector), found).patches
+    assert patch.known == 1
+
+
+def test_a_photo_of_the_identity_is_never_replaced(photos: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "identity"
+    folder.mkdir()
+    kept = folder / "grace.png"
+    kept.write_bytes(photos["grace_soft"].read_bytes())
+    options = {"out": folder, "overwrite": True}
+    (report,) = quick(identity=folder).protect_files([photos["grace"]], **options)  # type: ignore[arg-type]
+    assert "is itself a photo to protect, or of the identity, and would be overwritten" in report.error
+    assert kept.read_bytes() == photos["grace_soft"].read_bytes()
+
+
+def test_results_are_no_photos_of_the_identity(photos: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for path in (tmp_path / "me.png", tmp_path / "out" / "me.png"):
+        path.write_bytes(photos["grace"].read_bytes())
+    assert identity_photos([tmp_path], tmp_path / "out") == [tmp_path / "me.png"]

@@ -164,7 +164,11 @@ class Workshop:
         if (photos, surrogates) not in self.met:
             recognizers = [self.recognizer(reference) for reference in surrogates]
             judges = judges_of(recognizers, self.device) if photos else ()
-            self.met[photos, surrogates] = Identities.of(photos, self.detector, recognizers, judges)
+            try:
+                found = Identities.of(photos, self.detector, recognizers, judges)
+            except CloakError:  # none of them shows a face: the photo is cloaked all the same
+                found = Identities()
+            self.met[photos, surrogates] = found
         return self.met[photos, surrogates]
 
     def _perturb(self, patches: Sequence[FacePatch], surrogates: Sequence[str], method: Method) -> list[Tensor]:

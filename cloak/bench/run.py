@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def run_protocol(
     journal = Journal(out / JOURNAL)
     to_show = photos_to_show(protocol, dataset)
     made = _cloak_all(workshop, entries, dataset, journal, tell)
-    shown = show(workshop, entries, to_show, journal, tell)
+    shown = show(workshop, entries, to_show, journal, partial(_known, dataset), tell)
     clean = _embed_clean(gaze, dataset, entries, tell)
     judge = Score.of(dataset, clean, [evaluator.name for evaluator in evaluators], protocol)
     results = []
@@ -126,9 +127,14 @@ def _cloak_all(
         def on_done(done: int, name: str = entry.name, total: int = len(photos)) -> None:
             tell(f"cloaking {name}", done, total)
 
-        known = {person.name: person.identity[: entry.identity] for person in dataset.people}
+        known = _known(dataset, entry)
         made[entry.name] = workshop.cloak(entry.method, entry.surrogates, photos, journal, on_done, known)
     return made
+
+
+def _known(dataset: Dataset, entry: Entry) -> dict[str, Sequence[Path]]:
+    """Person -> the photos that the entry's cloaks know the person by."""
+    return {person.name: person.identity[: entry.identity] for person in dataset.people}
 
 
 def _embed_clean(gaze: Gaze, dataset: Dataset, entries: Sequence[Entry], tell: Tell) -> Album:

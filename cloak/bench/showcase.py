@@ -1,6 +1,6 @@
 """The photos that a report shows, cloaked by every method."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cloak.bench.cloaking import Workshop
@@ -37,6 +37,7 @@ def show(
     entries: Sequence[Entry],
     photos: Sequence[Path],
     journal: Journal,
+    known: Callable[[Entry], Mapping[str, Sequence[Path]]],
     tell: Callable[[str, int, int], None],
 ) -> list[Shown]:
     """Cloak some photos by the entries that cloak the most photos of each person.
@@ -48,7 +49,9 @@ def show(
     made = {}
     for number, entry in enumerate(shown):
         tell("cloaking the contact sheet", number, len(shown))
-        made[entry.name] = workshop.cloak(entry.method, entry.surrogates, photos, journal, lambda done: None)
+        made[entry.name] = workshop.cloak(
+            entry.method, entry.surrogates, photos, journal, lambda done: None, known(entry)
+        )
     tell("cloaking the contact sheet", len(shown), len(shown))
     rows: list[Shown] = []
     for index, photo in enumerate(photos):

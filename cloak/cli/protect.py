@@ -23,6 +23,9 @@ from cloak.cli.common import (
 from cloak.cli.working import Outcome, work
 from cloak.names import is_url, shown
 
+HINT = "a cloak leads further away from you if you add --identity FOLDER, with some of your other photos (README)"
+"""Printed where none was given."""
+
 if TYPE_CHECKING:
     from cloak import Cloaker
     from cloak.batches import Perturb
@@ -55,12 +58,12 @@ def add_parser(commands: "Subparsers") -> None:
     )
     parser.add_argument(
         "--identity",
-        nargs="+",
-        type=Path,
+        action="append",
+        type=_place,
         default=[],
         metavar="PATH",
-        help="further photos of the people, or folders of such, perhaps the one to protect: cloaks lead away from the "
-        "person instead of the one photo, and protect better",
+        help="a further photo of the people, or a folder of such, perhaps the one to protect; may be given several "
+        "times: cloaks lead away from the person instead of the one photo",
     )
     parser.add_argument(
         "--shard",
@@ -133,6 +136,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--address and --gpus are for --engine ray")
     if options.dry_run and options.picture:
         raise UsageError("--picture shows what was done: leave it out with --dry-run")
+    if options.identity:
+        from cloak.identities import identity_photos
+
+        options.identity = identity_photos(options.identity, options.out if isinstance(options.out, Path) else None)
     _check_outputs([path for path in (options.report, options.picture) if path], options)
     if options.dry_run:
         return _show_plan(options)
@@ -171,21 +178,23 @@ def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
             if same_file(path, job.source) or same_file(path, job.target):
                 what = "a photo to protect" if same_file(path, job.source) else "where a result goes"
                 raise UsageError(f"{shown(path)}: is {what}, and would be overwritten; give another name")
+        if any(same_file(path, photo) for photo in options.identity):
+            raise UsageError(f"{shown(path)}: is a photo of the identity, and would be overwritten; give another name")
         if os.path.lexists(path) and not options.overwrite:
             raise UsageError(f"{shown(path)}: exists already; pass --overwrite to replace it")
 
 
 def _show_plan(options: argparse.Namespace) -> int:
     """Say what would be done; the exit code that doing it could at best have."""
+    cloaker = _cloaker(options)
     plans = list(
-        _cloaker(options).plan_files(
-            options.paths, options.out, recursive=options.recursive, overwrite=options.overwrite
-        )
+        cloaker.plan_files(options.paths, options.out, recursive=options.recursive, overwrite=options.overwrite)
     )
     failed = [plan for plan in plans if plan.error]
     if not options.quiet:
         from cloak.report import plan_table
 
+        print("\n".join(cloaker.notes))
         table_console().print(plan_table(plans))
         print("No photo was written.")
     for plan in failed:
@@ -193,9 +202,6 @@ def _show_plan(options: argparse.Namespace) -> int:
     if options.report:
         _write_lines([plan.to_json() for plan in plans], options.report)
     return NOT_DONE if failed else DONE
-
-
-HINT = "cloaks protect better with --identity FOLDER: a few further photos of the same people"
 
 
 def _print_summary(outcome: Outcome, *, hint: bool) -> None:

@@ -49,7 +49,7 @@ class Outcome:
         earlier: photos that earlier runs had done.
         earlier_failed: how many of these were not protected.
         left: photos that were not begun.
-        notes: on the surrogates.
+        notes: on the surrogates and the identity.
     """
 
     reports: list[PhotoReport] = field(default_factory=list)
@@ -87,7 +87,7 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
         layout = (
             stage.layout(recursive=options.recursive)
             if stage
-            else lay_out(options.paths, options.out, recursive=options.recursive)
+            else lay_out(options.paths, options.out, recursive=options.recursive, spared=options.identity)
         )
         engine = stack.enter_context(engine_for(options, layout, make_cloaker, stage))  # loads: the bar moves meanwhile
         jobs = [job for job in layout.jobs if shard.holds(job)]
