@@ -76,5 +76,5 @@ class Eye:
 
 
 def _with_kin(own: Tensor, kin: Tensor | None) -> Tensor:
-    """The direction that a face (d,) and the person's further faces (k, d) agree on."""
-    return own if kin is None else identity(torch.cat([own[None], kin.to(own)])[None])[0]
+    """Half way between a face (d,) and what the person's further faces (k, d) agree on."""
+    return own if kin is None else identity(torch.stack([own, identity(kin.to(own)[None])[0]])[None])[0]

@@ -81,7 +81,7 @@ def test_nobody_is_known_without_photos(photos: dict[str, Path], detector: FaceD
     assert (nobody.note, nobody.digest, nobody.unknown_among([0])) == ("", "", ())
 
 
-def test_the_identity_is_the_mean_of_the_own_face_and_its_kin(
+def test_the_identity_lies_half_way_between_the_own_face_and_its_kin(
     everybody: Identities, photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer
 ) -> None:
     alone = prepared(photos["eileen"], detector).patches
@@ -94,8 +94,9 @@ def test_the_identity_is_the_mean_of_the_own_face_and_its_kin(
         return Eye.of(batch, dlib, method).identity(batch, jitters)[0]
 
     own, both = identity(alone), identity(known)
-    mean = torch.cat([own[None], known[0].kin["dlib"]]).mean(dim=0)
-    assert torch.allclose(both, mean / mean.norm(), atol=1e-6)
+    kin = known[0].kin["dlib"].mean(dim=0)
+    between = own + kin / kin.norm()
+    assert torch.allclose(both, between / between.norm(), atol=1e-6)
     assert float(own @ both) < 0.99
     strangers = (replace(alone[0], kin={"another": known[0].kin["dlib"]}),)
     assert torch.equal(identity(strangers), own)
