@@ -76,11 +76,12 @@ class Identities:
             UsageError: none of the photos shows a face.
         """
         able = tuple(judge for judge in judges if judge.spec.threshold is not None)
-        rows: dict[str, list[Tensor]] = {surrogate.spec.name: [] for surrogate in surrogates}
-        judged: list[list[Tensor]] = [[] for _ in able]
+        rows: list[list[Tensor]] = []
+        judged: list[list[Tensor]] = []
+        photo_of: list[int] = []
         sources: dict[str, Path] = {}
-        photo_of, problems = [], []
-        for digest, source in sorted({file_sha256(photo): photo for photo in photos}.items()):
+        by_content, problems = _by_content(photos)
+        for digest, source in sorted(by_content.items()):
             try:
                 pixels, faces = _look_at(source, detector, limits)
             except (CloakError, OSError, MemoryError) as error:
@@ -88,10 +89,8 @@ class Identities:
                 continue
             for face in faces:
                 photo_of.append(len(sources))
-                for surrogate in surrogates:
-                    rows[surrogate.spec.name].append(_embed(surrogate, pixels, face))
-                for kept, judge in zip(judged, able, strict=True):
-                    kept.append(judge.embed(pixels, face))
+                rows.append([_embed(surrogate, pixels, face) for surrogate in surrogates])
+                judged.append([judge.embed(pixels, face) for judge in able])
             sources[digest] = source
         if not sources and not problems:
             return cls()
@@ -99,8 +98,8 @@ class Identities:
             raise UsageError(f"expected photos that show faces, to know people by, got none: {problems[0]}")
         return cls(
             able,
-            tuple(torch.stack(kept) for kept in judged),
-            {name: torch.stack(found) for name, found in rows.items()},
+            tuple(torch.stack(column) for column in zip(*judged, strict=True)),
+            {one.spec.name: torch.stack(found) for one, found in zip(surrogates, zip(*rows, strict=True), strict=True)},
             tuple(photo_of),
             tuple(sources.values()),
             tuple(problems),
@@ -172,6 +171,17 @@ def knowing(prepared: Prepared, identities: Identities) -> Prepared:
         for patch, face in zip(prepared.patches, prepared.faces, strict=True)
     )
     return replace(prepared, patches=patches)
+
+
+def _by_content(photos: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:
+    """Digest -> photo, of several copies one; and why others cannot be read, a sentence each."""
+    found, problems = {}, []
+    for photo in photos:
+        try:
+            found[file_sha256(photo)] = photo
+        except OSError as error:
+            problems.append(sentence_on(error, photo))
+    return found, problems
 
 
 def _look_at(source: Path, detector: FaceDetector, limits: Limits) -> tuple[Pixels, tuple[Face, ...]]:

@@ -186,6 +186,14 @@ def test_a_face_is_no_kin_of_itself_and_of_each_photo_one_is(
     assert patch.known == 1
 
 
+def test_a_photo_that_is_gone_is_left_out(photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> None:
+    gone = photos["grace"].with_name("gone.png")
+    found = Identities.of([photos["grace"], gone], detector, [dlib], [dlib])
+    assert found.sources == (photos["grace"],)
+    assert len(found.problems) == 1
+    assert str(gone) in found.problems[0]
+
+
 def test_a_photo_of_the_identity_is_never_replaced(photos: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "identity"
     folder.mkdir()
