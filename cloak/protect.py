@@ -1,6 +1,5 @@
 """The main job: photos -> faces -> patches -> the loop -> saved files -> reports."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -14,17 +13,18 @@ from cloak import __version__
 from cloak.batches import Perturb, Room, perturb
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector, order_faces
-from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, CloakError, SaveError, UsageError, sentence_on
+from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, CloakError, SaveError, sentence_on
 from cloak.examine import find_device, open_photo
 from cloak.expected import expect
 from cloak.files import Job, Layout, lay_out
 from cloak.identities import Identities, identity_photos, knowing
 from cloak.measure import missed_faces, report_face
-from cloak.metadata import Policy, apply_policy, check_policy, left_out
+from cloak.metadata import Policy, check_policy
 from cloak.methods import find_mode
 from cloak.names import shown
+from cloak.opening import open_job
 from cloak.patches import FacePatch, Residual
-from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, read_photo, save_bytes, suffix_for, to_image
+from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, save_bytes, to_image
 from cloak.pipeline import Prepared, cut, encode_protected, prepare, to_residuals
 from cloak.recognizers import SURROGATES
 from cloak.runs import work_through
@@ -204,10 +204,10 @@ class Cloaker:
         overwrite: bool = False,
     ) -> Iterator[PhotoPlan]:
         """What ``protect_files`` would do: photos are read and their faces found, nothing is written."""
-        layout = lay_out(paths, out, recursive=recursive)
+        layout = lay_out(paths, out, recursive=recursive, spared=self._identities.sources)
         for job in layout.jobs:
             try:
-                photo, target = self._open_job(job, layout, overwrite)
+                photo, target = open_job(job, layout, self.method, self.metadata, self.limits, overwrite=overwrite)
                 prepared = prepare(photo, shown(job.source), self._detector, self.method, self.seed)
             except AlreadyCloakedError as error:
                 yield PhotoPlan(job.source, skipped=str(error))
@@ -216,32 +216,6 @@ class Cloaker:
             else:
                 found, small = prepared.faces, prepared.small
                 yield PhotoPlan(job.source, target, found, small, removed=photo.removed, notes=photo.notes)
-
-    def _open_job(self, job: Job, layout: Layout, overwrite: bool) -> tuple[Photo, Path]:
-        """A job's photo, with the metadata that its result has, and where that goes."""
-        if job.error:
-            raise UsageError(job.error)
-        layout.check(job.target, job.root)
-        if not overwrite and os.path.lexists(job.target):
-            raise UsageError(f"{shown(job.target)}: exists already; pass --overwrite to replace it")
-        photo = read_photo(job.source, self.limits, self.metadata)
-        if photo.earlier:
-            raise AlreadyCloakedError(
-                f"{shown(job.source)}: was cloaked before ({photo.earlier}); to do it anew, cloak its original"
-            )
-        format_name = photo.encoding.format
-        suffix = suffix_for(photo.encoding, job.target.suffix)
-        target = layout.place(job, suffix, overwrite=overwrite)
-        renamed = f"named {shown(target.name)}, since it is a {format_name}" if suffix != job.target.suffix else ""
-        forgotten = "a BMP holds no note, so this photo will not be known as cloaked" if format_name == "BMP" else ""
-        metadata, _ = apply_policy(photo.metadata, self.metadata, f"cloak {__version__} {self.method.name}")
-        photo = replace(
-            photo,
-            metadata=metadata,
-            removed=(*photo.removed, *left_out(photo.metadata, format_name)),
-            notes=tuple(word for word in (*photo.notes, renamed, forgotten) if word),
-        )
-        return photo, target
 
     def _protect_file(
         self,
@@ -252,7 +226,7 @@ class Cloaker:
         on_saving: Callable[[Path], None],
     ) -> PhotoReport:
         tell("finding faces", 0.0)
-        photo, target = self._open_job(job, layout, overwrite)
+        photo, target = open_job(job, layout, self.method, self.metadata, self.limits, overwrite=overwrite)
 
         def cloaking(share: float) -> None:
             tell("cloaking", 0.05 + 0.85 * share)
