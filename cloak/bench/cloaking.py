@@ -67,6 +67,11 @@ class Workshop:
         return {}
 
     @cached_property
+    def judges(self) -> dict[tuple[str, ...], tuple[Recognizer, ...]]:
+        """Who tells people apart, for the surrogates of each kind of cloak; loaded once."""
+        return {}
+
+    @cached_property
     def met(self) -> dict[tuple[tuple[Path, ...], tuple[str, ...]], Identities]:
         """What photos tell of people to surrogates, each looked at once."""
         return {}
@@ -161,11 +166,14 @@ class Workshop:
         return records
 
     def _identities(self, photos: tuple[Path, ...], surrogates: tuple[str, ...]) -> Identities:
+        if not photos:
+            return Identities()
         if (photos, surrogates) not in self.met:
             recognizers = [self.recognizer(reference) for reference in surrogates]
-            judges = judges_of(recognizers, self.device) if photos else ()
+            if surrogates not in self.judges:
+                self.judges[surrogates] = judges_of(recognizers, self.device)
             try:
-                found = Identities.of(photos, self.detector, recognizers, judges)
+                found = Identities.of(photos, self.detector, recognizers, self.judges[surrogates])
             except CloakError:  # none of them shows a face: the photo is cloaked all the same
                 found = Identities()
             self.met[photos, surrogates] = found
