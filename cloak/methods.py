@@ -109,7 +109,7 @@ def _cloak(dssim: float) -> Method:
         step_size=0.4,
         momentum=0.9,
         identity_views=8,
-        turns=40,
+        turns=24,
         ghost=0.4,
         views=ViewDistribution(),
     )

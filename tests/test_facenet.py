@@ -2,6 +2,7 @@
 
 import copy
 import io
+import runpy
 
 import numpy as np
 import pytest
@@ -15,13 +16,27 @@ from cloak import Face
 from cloak.align import apply, crop_face, fit_similarity
 from cloak.detect import FaceDetector
 from cloak.photo import read_photo
-from cloak.recognizers import ARCFACE, Recognizer, RecognizerSpec
-from cloak.recognizers.facenet import FACENET_SIDE, FACENET_SIZE, FACENET_TEMPLATE, UNUSED, FaceNet, squeeze
+from cloak.recognizers import ARCFACE, Recognizer, RecognizerSpec, load_recognizer
+from cloak.recognizers.facenet import (
+    FACENET_SIDE,
+    FACENET_SIZE,
+    FACENET_TEMPLATE,
+    UNUSED,
+    FaceNet,
+    FaceNetMS1M,
+    squeeze,
+)
 from cloak.types import Pixels
-from tests.helpers import SAMPLES, smooth_noise
+from tests.helpers import ROOT, SAMPLES, smooth_noise
 
 HEIGHT, WIDTH = FACENET_SIZE
 MARGIN = 14
+
+PUBLISHED = (-0.0552, -0.0999, 0.0591, -0.0911, 0.0271, -0.0936, -0.0180, 0.0098)
+"""First numbers of Grace Hopper's embedding by facenet_keras.h5, unrounded."""
+
+LAYERS_IN_KERAS = 245
+"""Layers of facenet_keras.h5 that have weights."""
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -189,3 +204,57 @@ def test_the_template_has_the_proportions_of_a_face() -> None:
     matrix = fit_similarity(ARCFACE, FACENET_TEMPLATE)
     distance = np.linalg.norm(apply(matrix, ARCFACE) - FACENET_TEMPLATE, axis=1)
     assert distance.max() < 4.0, distance
+
+
+def ms1m() -> FaceNetMS1M:
+    """Random, with running statistics that tell its layers apart."""
+    torch.manual_seed(0)
+    network = FaceNetMS1M()
+    for layer in network.modules():
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            layer.running_mean, layer.bias = (
+                torch.rand(layer.num_features),
+                nn.Parameter(torch.rand(layer.num_features)),
+            )
+    return network.eval().requires_grad_(False)
+
+
+def test_the_keras_file_is_taken_by_its_layers_names() -> None:
+    converter = runpy.run_path(str(ROOT / "weights/convert_facenet.py"))
+    places = {layer: name for name, layer in converter["_convolutions"]()}
+    ups = {f"{block}_Conv2d_1x1": name for name, block in converter["BLOCKS"].items() if block.startswith("Block")}
+    state, asked = ms1m().state_dict(), set()
+
+    def tensor(layer: str, name: str) -> NDArray[np.float32]:
+        asked.add(layer)
+        if layer.startswith("Bottleneck"):
+            place = "last_bn" if layer.endswith("Norm") else "last_linear"
+        elif layer in ups:
+            place = f"{ups[layer]}.conv2d"
+        else:
+            place = places[layer.removesuffix("_BatchNorm")] + (".bn" if layer.endswith("Norm") else ".conv")
+        ours = {"kernel": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+        values: NDArray[np.float32] = state[f"{place}.{ours.get(name, name)}"].numpy()
+        return values if name != "kernel" else values.T if values.ndim == 2 else values.transpose(2, 3, 1, 0)
+
+    found = converter["convert"](tensor)
+    assert len(asked) == LAYERS_IN_KERAS
+    assert asked >= {"Conv2d_4b_3x3", "Block17_10_Branch_1_Conv2d_0b_1x7_BatchNorm", "Mixed_7a_Branch_2_Conv2d_1a_3x3"}
+    assert found.keys() == {name for name in state if not name.endswith("num_batches_tracked")}
+    assert all(torch.equal(values, state[name]) for name, values in found.items())
+
+
+def test_ms1m_takes_brightness_and_contrast_out() -> None:
+    white = Whitening()(crops())
+    torch.testing.assert_close(white.mean(dim=(1, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(white.std(dim=(1, 2, 3)), torch.ones(4))
+    torch.testing.assert_close(Whitening()(0.5 * crops() + 0.2), white)
+    assert ms1m()(crops()).shape == (4, 128)
+    assert bool(Whitening()(torch.ones(1, 3, 8, 8)).isfinite().all())
+
+
+def test_the_shipped_ms1m_gives_the_published_embedding_of_a_face() -> None:
+    photo = read_photo(SAMPLES / "grace_hopper.jpg").pixels
+    (face,) = FaceDetector().detect(photo)
+    embedding = load_recognizer("facenet-ms1m").embed(photo, face)
+    torch.testing.assert_close(embedding[: len(PUBLISHED)], torch.tensor(PUBLISHED), atol=0.01, rtol=0)

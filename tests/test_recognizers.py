@@ -114,7 +114,7 @@ def test_templates_lie_in_the_crop(recognizer: Recognizer) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
         UsageError,
-        match=r"expected a recogniser, one of dlib, dlib-robust, sface, mobilefacenet, facenet-vggface2, .*; "
+        match=r"expected a recogniser, one of dlib, dlib-robust, sface, mobilefacenet, lightcnn, .*; "
         r"got 'facenet'",
     ):
         load_recognizer("facenet")

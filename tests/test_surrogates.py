@@ -26,14 +26,14 @@ def own_model(weights: Path, text: str = "") -> None:
 def test_auto_with_nothing_fetched_is_the_embedded_ones(weights: Path) -> None:
     recognizers, notes = load_surrogates()
     assert [recognizer.spec.name for recognizer in recognizers] == [*SURROGATES]
-    assert notes == ("surrogates: dlib-robust, sface, mobilefacenet",)
+    assert notes == ("surrogates: dlib-robust, sface, mobilefacenet, lightcnn, facenet-ms1m",)
 
 
 def test_auto_takes_what_the_user_has(weights: Path) -> None:
     own_model(weights, 'name = "My own recogniser"')
     recognizers, notes = load_surrogates()
     assert [recognizer.spec.name for recognizer in recognizers] == [*SURROGATES, "mine"]
-    assert notes == ("surrogates: dlib-robust, sface, mobilefacenet, mine",)
+    assert notes == ("surrogates: dlib-robust, sface, mobilefacenet, lightcnn, facenet-ms1m, mine",)
     (weights / "colours.onnx").unlink()
     assert names(AUTO) == [*SURROGATES]
 
@@ -114,6 +114,8 @@ def test_of_a_recogniser_and_its_robust_twin_one_is_fooled_and_the_other_judges(
         "dlib",
         "sface",
         "mobilefacenet",
+        "lightcnn",
+        "facenet-ms1m",
     ]
     assert names("dlib", "dlib-robust") == ["dlib", "dlib-robust"]
 

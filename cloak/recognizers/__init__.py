@@ -30,10 +30,10 @@ __all__ = [
     "load_source",
 ]
 
-EMBEDDED = ("dlib", "dlib-robust", "sface", "mobilefacenet")
+EMBEDDED = ("dlib", "dlib-robust", "sface", "mobilefacenet", "lightcnn", "facenet-ms1m")
 """The recognisers whose weights ship with cloak."""
 
-SURROGATES = ("dlib-robust", "sface", "mobilefacenet")
+SURROGATES = ("dlib-robust", "sface", "mobilefacenet", "lightcnn", "facenet-ms1m")
 """Those of them that cloaks are made against; the others judge."""
 
 

@@ -2,7 +2,9 @@
 
 F. Schroff, D. Kalenichenko, J. Philbin: FaceNet: A Unified Embedding for Face Recognition and
 Clustering, CVPR 2015. Weights by D. Sandberg, converted by T. Esler, trained on VGGFace2
-(``20180402-114759-vggface2.pt``) or CASIA-WebFace (``20180408-102900-casia-webface.pt``).
+(``20180402-114759-vggface2.pt``) or CASIA-WebFace (``20180408-102900-casia-webface.pt``); and an
+earlier network of his, trained on MS-Celeb-1M, converted to Keras by H. Taniai
+(``facenet_keras.h5``): 128 numbers, each crop brought to mean 0 and variance 1.
 
 The network was trained on MTCNN's upright box, squeezed to a square. cloak aligns by five
 landmarks, and a similarity does not squeeze: so the aligned crop is as high as that box is on
@@ -10,6 +12,9 @@ average, with the landmarks where they lie in it on average, and the squeeze is 
 first layer. ``benchmarks/facenet_crop.py`` measures both.
 """
 
+from collections.abc import Mapping
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -36,6 +41,14 @@ def squeeze(crops: Tensor) -> Tensor:
     return F.interpolate(crops, side, mode="bilinear", align_corners=False, antialias=True)
 
 
+class Whitening(nn.Module):
+    """Each crop with mean 0 and variance 1, over all its numbers."""
+
+    def forward(self, crops: Tensor) -> Tensor:
+        spread, mean = torch.std_mean(crops, dim=(1, 2, 3), keepdim=True)
+        return (crops - mean) / spread.clamp_min(1e-3)
+
+
 class FaceNet(nn.Sequential):
     """(n, 3, 214, 160) preprocessed crops -> (n, 512) embeddings as facenet-pytorch gives them, of length 1.
 
@@ -44,11 +57,20 @@ class FaceNet(nn.Sequential):
     those of the published files less ``UNUSED``.
     """
 
+    width = 512
+    """Numbers of an embedding."""
+
+    first_layers: Mapping[str, nn.Module] = {}
+    """What comes before facenet-pytorch's layers; without parameters."""
+
     def __init__(self) -> None:
         from facenet_pytorch import InceptionResnetV1  # imports torchvision: 2 s
 
         super().__init__()
-        for name, layer in InceptionResnetV1().named_children():
+        network = InceptionResnetV1()
+        network.last_linear = nn.Linear(network.last_linear.in_features, self.width, bias=False)
+        network.last_bn = nn.BatchNorm1d(self.width, eps=network.last_bn.eps)
+        for name, layer in (*self.first_layers.items(), *network.named_children()):
             if name == "last_linear":
                 self.add_module("flatten", nn.Flatten())
             self.add_module(name, layer)
@@ -58,3 +80,13 @@ class FaceNet(nn.Sequential):
         for layer in self:
             x = layer(x)
         return F.normalize(x, dim=1)
+
+
+class FaceNetMS1M(FaceNet):
+    """(n, 3, 214, 160) preprocessed crops -> (n, 128) embeddings of length 1.
+
+    Preprocessing: RGB 0..255, with any mean and scale: brightness and contrast are taken out here.
+    """
+
+    width = 128
+    first_layers: Mapping[str, nn.Module] = {"whitening": Whitening()}

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from cloak.errors import UsageError, WeightsError, in_a_line
 from cloak.recognizers.dlib_resnet import DlibResNet29
 from cloak.recognizers.edgeface import edgeface_s, edgeface_xs
-from cloak.recognizers.facenet import UNUSED, FaceNet
+from cloak.recognizers.eight_bits import restored
+from cloak.recognizers.facenet import UNUSED, FaceNet, FaceNetMS1M
+from cloak.recognizers.light_cnn import LightCNN
 from cloak.recognizers.mobilefacenet import MobileFaceNet
 from cloak.recognizers.onnx_file import OnnxRuntime, convert_onnx
 from cloak.recognizers.sface import SFaceNet
@@ -43,6 +45,8 @@ class Architecture:
 ARCHITECTURES: Mapping[str, Architecture] = {
     "dlib_resnet29": Architecture(DlibResNet29),
     "inception_resnet_v1": Architecture(FaceNet, UNUSED),
+    "inception_resnet_v1_128": Architecture(FaceNetMS1M),
+    "light_cnn": Architecture(LightCNN),
     "edgeface_xs": Architecture(edgeface_xs),
     "edgeface_s": Architecture(edgeface_s),
     "sface": Architecture(SFaceNet),
@@ -89,7 +93,7 @@ def _with_weights(source: Source, data: bytes) -> tuple[nn.Module, Tensor | None
             f"expected an architecture, one of {', '.join(ARCHITECTURES)}; got {source.architecture!r} in {source.name}"
         )
     architecture = ARCHITECTURES[source.architecture]
-    state = tensors_of(data, source.file)
+    state = restored(tensors_of(data, source.file))
     mean = state.pop("embedding_mean", None)
     mean = None if mean is None else mean.float()
     network = architecture.build()
