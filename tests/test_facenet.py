@@ -24,6 +24,7 @@ from cloak.recognizers.facenet import (
     UNUSED,
     FaceNet,
     FaceNetMS1M,
+    Whitening,
     squeeze,
 )
 from cloak.types import Pixels
