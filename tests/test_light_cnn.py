@@ -1,6 +1,8 @@
 """LightCNN: our network and file against the published ones."""
 
 import runpy
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +55,23 @@ def test_a_converted_file_gives_the_published_networks_embeddings() -> None:
         found, expected = network(crops), layer_by_layer(state, crops)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
     assert float((found[0] - found[1]).abs().max()) > 1e-4
+
+
+def test_the_gradient_is_that_of_the_published_network() -> None:
+    torch.manual_seed(0)
+    network = LightCNN().double().eval().requires_grad_(False)
+    crops = torch.rand(2, 3, 128, 128, dtype=torch.float64)  # no two alike: the gradient at a tie is anybody's
+    found, expected = (
+        gradient_of(forward, crops) for forward in (network, partial(layer_by_layer, network.state_dict()))
+    )
+    torch.testing.assert_close(found, expected, atol=1e-9 * float(expected.abs().max()), rtol=1e-6)
+    assert float(expected.abs().max()) > 0.0
+
+
+def gradient_of(forward: Callable[[Tensor], Tensor], crops: Tensor) -> Tensor:
+    shown = crops.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(forward(shown).square().sum(), shown)
+    return gradient
 
 
 def test_the_shipped_file_gives_the_published_files_embedding_of_a_face() -> None:
