@@ -21,5 +21,5 @@ def test_every_row_is_kept_to_half_a_step_of_its_own_scale_and_the_rest_as_it_is
 
 
 def test_a_file_that_was_never_rounded_stays_as_it_is() -> None:
-    state = {"a.weight": torch.ones(2, 2).half()}
+    state = {"a.weight": torch.ones(2, 2).half(), "a.scale": torch.ones(2)}
     assert restored(state) == state

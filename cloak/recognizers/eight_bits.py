@@ -30,12 +30,12 @@ def rounded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def restored(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What ``rounded`` stored, as float32; a state dict without scales stays as it is."""
-    scales = {name.removesuffix(SCALE): values for name, values in stored.items() if name.endswith(SCALE)}
+    """What ``rounded`` stored, as float32; a state dict without tensors in eight bits stays as it is."""
+    scales = {name + SCALE for name, values in stored.items() if values.dtype == torch.int8}
     return {
-        name: values.float() * _for_rows(scales[name], values) if name in scales else values
+        name: values.float() * _for_rows(stored[name + SCALE], values) if name + SCALE in scales else values
         for name, values in stored.items()
-        if not name.endswith(SCALE)
+        if name not in scales
     }
 
 
