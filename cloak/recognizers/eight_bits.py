@@ -31,7 +31,7 @@ def rounded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def restored(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What ``rounded`` stored, as float32; a state dict without tensors in eight bits stays as it is."""
-    scales = {name + SCALE for name, values in stored.items() if values.dtype == torch.int8}
+    scales = {name + SCALE for name, values in stored.items() if values.dtype == torch.int8} & stored.keys()
     return {
         name: values.float() * _for_rows(stored[name + SCALE], values) if name + SCALE in scales else values
         for name, values in stored.items()
