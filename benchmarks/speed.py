@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 import cloak.batches
+import cloak.opening
 import cloak.optimize
 import cloak.protect
 from cloak import Cloaker
@@ -38,7 +39,7 @@ from cloak.threads import each, one_thread_each
 HERE = Path(__file__).parent
 
 STAGES = {
-    "reading": (cloak.protect, "read_photo"),
+    "reading": (cloak.opening, "read_photo"),
     "detection": (FaceDetector, "detect"),
     "loop": (cloak.batches, "cloak_patches"),
     "passes of the loop": (cloak.optimize, "gradients_of"),
