@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cloak import Cloaker, Face
+from cloak.detect import FaceDetector
 from cloak.metadata import Policy
-from cloak.recognizers import Recognizer, RecognizerSpec
+from cloak.photo import read_photo
+from cloak.recognizers import Recognizer, RecognizerSpec, load_recognizer
 from cloak.types import Pixels
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +54,13 @@ def tiny_recognizer(side: int = 48, dimension: int = 16) -> Recognizer:
         threshold=0.5,
     )
     return Recognizer(spec, TinyNetwork(dimension))
+
+
+def embedding_of_grace_hopper(name: str) -> Tensor:
+    """What a recogniser makes of the sample, (d,), of length 1."""
+    photo = read_photo(SAMPLES / "grace_hopper.jpg").pixels
+    (face,) = FaceDetector().detect(photo)
+    return load_recognizer(name).embed(photo, face)
 
 
 def smooth_noise(height: int, width: int, seed: int = 0, *, grey: bool = False) -> Pixels:

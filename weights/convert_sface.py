@@ -7,8 +7,7 @@ into its matrix. What the file does to its input first, (x - 127.5) / 128, is th
 The weights are kept in half precision.
 """
 
-import argparse
-import hashlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +16,12 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from safetensors.torch import save_file
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from cloak.recognizers.sface import SIDE, SFaceNet
+from weights.conversion import read_published, write_weights
 
 SOURCE_SHA256 = "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79"
 OUTPUT = Path(__file__).with_name("sface_v1.safetensors")
@@ -72,16 +73,10 @@ def convert(model: onnx.ModelProto) -> dict[str, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="face_recognition_sface_2021dec.onnx")
-    data = parser.parse_args().model.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != SOURCE_SHA256:
-        raise SystemExit(f"expected sha256 {SOURCE_SHA256}, got {digest}")
+    data = read_published(__doc__, "face_recognition_sface_2021dec.onnx", SOURCE_SHA256)
     state = convert(onnx.load_from_string(data))
     SFaceNet().load_state_dict(state)
-    save_file({name: tensor.half() for name, tensor in state.items()}, OUTPUT)
-    print(f"{OUTPUT}: {OUTPUT.stat().st_size} bytes, sha256 {hashlib.sha256(OUTPUT.read_bytes()).hexdigest()}")
+    write_weights({name: tensor.half() for name, tensor in state.items()}, OUTPUT)
 
 
 if __name__ == "__main__":

@@ -30,11 +30,11 @@ __all__ = [
     "load_source",
 ]
 
-EMBEDDED = ("dlib", "dlib-robust", "sface", "mobilefacenet", "lightcnn", "facenet-ms1m")
-"""The recognisers whose weights ship with cloak."""
-
 SURROGATES = ("dlib-robust", "sface", "mobilefacenet", "lightcnn", "facenet-ms1m")
-"""Those of them that cloaks are made against; the others judge."""
+"""The recognisers that ship with cloak and that cloaks are made against."""
+
+EMBEDDED = ("dlib", *SURROGATES)
+"""All whose weights ship; dlib judges."""
 
 
 def load_recognizer(

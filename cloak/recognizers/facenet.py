@@ -12,8 +12,6 @@ average, with the landmarks where they lie in it on average, and the squeeze is 
 first layer. ``benchmarks/facenet_crop.py`` measures both.
 """
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,27 +48,27 @@ class Whitening(nn.Module):
 
 
 class FaceNet(nn.Sequential):
-    """(n, 3, 214, 160) preprocessed crops -> (n, 512) embeddings as facenet-pytorch gives them, of length 1.
+    """(n, 3, 214, 160) preprocessed crops -> (n, width) embeddings as facenet-pytorch gives them, of length 1.
 
     Preprocessing: RGB 0..255, minus 127.5, divided by 128. The layers are those of
     ``facenet_pytorch.InceptionResnetV1``, in their order and by their names, so the keys are
     those of the published files less ``UNUSED``.
+
+    Args:
+        width: numbers of an embedding.
+        whitened: whether brightness and contrast are taken out of each crop first.
     """
 
-    width = 512
-    """Numbers of an embedding."""
-
-    first_layers: Mapping[str, nn.Module] = {}
-    """What comes before facenet-pytorch's layers; without parameters."""
-
-    def __init__(self) -> None:
+    def __init__(self, width: int = 512, *, whitened: bool = False) -> None:
         from facenet_pytorch import InceptionResnetV1  # imports torchvision: 2 s
 
         super().__init__()
         network = InceptionResnetV1()
-        network.last_linear = nn.Linear(network.last_linear.in_features, self.width, bias=False)
-        network.last_bn = nn.BatchNorm1d(self.width, eps=network.last_bn.eps)
-        for name, layer in (*self.first_layers.items(), *network.named_children()):
+        network.last_linear = nn.Linear(network.last_linear.in_features, width, bias=False)
+        network.last_bn = nn.BatchNorm1d(width, eps=network.last_bn.eps)
+        if whitened:
+            self.add_module("whitening", Whitening())
+        for name, layer in network.named_children():
             if name == "last_linear":
                 self.add_module("flatten", nn.Flatten())
             self.add_module(name, layer)
@@ -82,11 +80,6 @@ class FaceNet(nn.Sequential):
         return F.normalize(x, dim=1)
 
 
-class FaceNetMS1M(FaceNet):
-    """(n, 3, 214, 160) preprocessed crops -> (n, 128) embeddings of length 1.
-
-    Preprocessing: RGB 0..255, with any mean and scale: brightness and contrast are taken out here.
-    """
-
-    width = 128
-    first_layers: Mapping[str, nn.Module] = {"whitening": Whitening()}
+def facenet_ms1m() -> FaceNet:
+    """The earlier one: 128 numbers; RGB 0..255 with any mean and scale."""
+    return FaceNet(128, whitened=True)

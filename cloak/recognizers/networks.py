@@ -20,7 +20,7 @@ from cloak.errors import UsageError, WeightsError, in_a_line
 from cloak.recognizers.dlib_resnet import DlibResNet29
 from cloak.recognizers.edgeface import edgeface_s, edgeface_xs
 from cloak.recognizers.eight_bits import restored
-from cloak.recognizers.facenet import UNUSED, FaceNet, FaceNetMS1M
+from cloak.recognizers.facenet import UNUSED, FaceNet, facenet_ms1m
 from cloak.recognizers.light_cnn import LightCNN
 from cloak.recognizers.mobilefacenet import MobileFaceNet
 from cloak.recognizers.onnx_file import OnnxRuntime, convert_onnx
@@ -45,7 +45,7 @@ class Architecture:
 ARCHITECTURES: Mapping[str, Architecture] = {
     "dlib_resnet29": Architecture(DlibResNet29),
     "inception_resnet_v1": Architecture(FaceNet, UNUSED),
-    "inception_resnet_v1_128": Architecture(FaceNetMS1M),
+    "inception_resnet_v1_128": Architecture(facenet_ms1m),
     "light_cnn": Architecture(LightCNN),
     "edgeface_xs": Architecture(edgeface_xs),
     "edgeface_s": Architecture(edgeface_s),
