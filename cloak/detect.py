@@ -7,6 +7,7 @@ from copy import copy
 import numpy as np
 import torch
 
+from cloak.facenet_package import facenet_pytorch
 from cloak.looks import Look, face_in_photo, merge, picture_of
 from cloak.threads import each
 from cloak.types import Face, Pixels
@@ -63,9 +64,7 @@ class FaceDetector:
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        from facenet_pytorch import MTCNN  # imports torchvision: 2 s
-
-        self._mtcnn = MTCNN(keep_all=True, device=torch.device(device))
+        self._mtcnn = facenet_pytorch().MTCNN(keep_all=True, device=torch.device(device))
 
     def detect(self, pixels: Pixels) -> tuple[Face, ...]:
         """Find the faces of one upright photo.

@@ -7,7 +7,9 @@ import torch
 
 from cloak.detect import CHECK, MIN_FACE, MIN_SCORE, SAME_FACE, FaceDetector
 from cloak.looks import Look, covered, overlap
+from cloak.pipeline import Prepared
 from cloak.recognizers import Recognizer
+from cloak.threads import each
 from cloak.types import ComparedFace, Comparison, Face, FaceReport, Match, Pixels
 from cloak.visibility import measure_face
 
@@ -19,26 +21,30 @@ AGAIN = Look("again", MIN_FACE, MIN_SCORE, max_pixels=500_000)
 
 
 def report_face(
-    original: Pixels,
+    prepared: Prepared,
     saved: Pixels,
     face: Face,
     recognizers: Sequence[Recognizer],
     detector: FaceDetector,
 ) -> FaceReport:
-    """Measure one face of a protected photo.
+    """Measure one face of a photo against what was saved of it.
 
     Each recogniser sees the saved face twice, aligned by the original landmarks and by those
     that the detector finds in the saved photo; the higher similarity counts.
     """
+    original = prepared.photo.pixels
     found = find_again(saved, face, detector)
-    matches = {}
-    for recognizer in recognizers:
-        own = recognizer.embed(original, face)
-        matches[recognizer.spec.name] = Match(
+
+    def match(recognizer: Recognizer) -> Match:
+        own = prepared.own(recognizer, face)
+        return Match(
             before=float(own @ recognizer.embed(original, face, mirror=True)),
             after=max(float(own @ recognizer.embed(saved, seen)) for seen in (face, *found)),
             threshold=recognizer.spec.threshold,
         )
+
+    names = [recognizer.spec.name for recognizer in recognizers]
+    matches = dict(zip(names, each(match, recognizers), strict=True))
     return FaceReport(face, measure_face(original, saved, face.box), matches)
 
 

@@ -1,8 +1,9 @@
 """The stages that a photo goes through before and after the loop: prepare, fit, encode. No paths, no reports."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from statistics import fmean
 
 import numpy as np
@@ -14,8 +15,9 @@ from cloak.errors import CloakError, NoFaceError, SaveError
 from cloak.metadata import Metadata
 from cloak.methods import Method
 from cloak.patches import FacePatch, Residual, cut_patch, residual_in_photo
-from cloak.photo import Photo, encode, read_back
+from cloak.photo import Encoding, Photo, encode, read_back
 from cloak.recognizers import Recognizer
+from cloak.threads import each
 from cloak.types import Face, Pixels
 
 GROWTH = 1.5
@@ -50,6 +52,11 @@ class Prepared:
     patches: tuple[FacePatch, ...]
     small: int = 0
     found: tuple[Face, ...] = ()
+
+    @cached_property
+    def own(self) -> Callable[[Recognizer, Face], Tensor]:
+        """A recogniser's embedding of a face of the photo as it was read, (d,) of length 1; each is made once."""
+        return cache(lambda recognizer, face: recognizer.embed(self.photo.pixels, face))
 
 
 def prepare(photo: Photo, name: str, detector: FaceDetector, method: Method, seed: int) -> Prepared:
@@ -106,27 +113,31 @@ def encode_protected(
         SaveError: it cannot be written, or what was written cannot be read.
     """
     photo = prepared.photo
-    photo = replace(photo, encodings=photo.encodings[_as_fine_as_it_came(photo) :])
+    encodings = photo.encodings[_as_fine_as_it_came(photo) :]
     try:
-        fitted = _fitted_to_encodings(replace(prepared, photo=photo), residuals, recognizers, method)
+        fitted = _fitted_to_encodings(prepared, encodings, residuals, recognizers, method)
         return _finest_that_can_be(fitted, GROWTH * photo.bytes or math.inf)
     except CloakError as error:
         raise SaveError(f"{name}: {error}; save the photo in another format first") from None
 
 
 def _fitted_to_encodings(
-    prepared: Prepared, residuals: Sequence[Residual], recognizers: Sequence[Recognizer], method: Method
+    prepared: Prepared,
+    encodings: Sequence[Encoding],
+    residuals: Sequence[Residual],
+    recognizers: Sequence[Recognizer],
+    method: Method,
 ) -> list[Composition]:
     """One for each encoding that protects better than those before it; at least the first."""
     photo, reached = prepared.photo, math.inf
     fitted: list[Composition] = []
-    for index in range(len(photo.encodings)):
-        coded = replace(photo, encodings=photo.encodings[index:])
+    for index in range(len(encodings)):
+        coded = replace(photo, encodings=encodings[index:])
         if fitted and photo.bytes and estimated_size(coded) > SURELY * GROWTH * photo.bytes:
             break
         try:
             composition = Composition(coded, prepared.faces, residuals, method).fitted()
-            shown = composition.with_encoded_faces() if len(photo.encodings) > 1 else None
+            shown = composition.with_encoded_faces() if len(encodings) > 1 else None
         except CloakError:
             if fitted:
                 break
@@ -189,8 +200,8 @@ def _encode_within_budget(composition: Composition) -> tuple[bytes, Pixels]:
 
 def _similarity(prepared: Prepared, changed: Pixels, recognizers: Sequence[Recognizer]) -> float:
     """Of the faces to their originals: the mean over faces and surrogates."""
-    original = prepared.photo.pixels
-    return fmean(
-        [float(one.embed(original, face) @ one.embed(changed, face)) for face in prepared.faces for one in recognizers]
-        or [0.0]
-    )
+
+    def similarity(recognizer: Recognizer) -> float:
+        return fmean(float(prepared.own(recognizer, face) @ recognizer.embed(changed, face)) for face in prepared.faces)
+
+    return fmean(each(similarity, recognizers) or [0.0])

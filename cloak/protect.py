@@ -268,8 +268,7 @@ class Cloaker:
         return to_residuals(prepared, self._loop(prepared.patches, on_share))
 
     def _report(self, prepared: Prepared, saved: Pixels) -> PhotoReport:
-        original = prepared.photo.pixels
-        measured = (report_face(original, saved, face, self._judges, self._detector) for face in prepared.faces)
+        measured = (report_face(prepared, saved, face, self._judges, self._detector) for face in prepared.faces)
         faces = tuple(
             replace(report, expected=self._expect(report.face), known=patch.known)
             for report, patch in zip(measured, prepared.patches, strict=True)

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cloak.facenet_package import facenet_pytorch
+
 FACENET_SIDE = 160
 """Height and width of what the convolutions see, pixels."""
 
@@ -60,10 +62,8 @@ class FaceNet(nn.Sequential):
     """
 
     def __init__(self, width: int = 512, *, whitened: bool = False) -> None:
-        from facenet_pytorch import InceptionResnetV1  # imports torchvision: 2 s
-
         super().__init__()
-        network = InceptionResnetV1()
+        network = facenet_pytorch().InceptionResnetV1()
         network.last_linear = nn.Linear(network.last_linear.in_features, width, bias=False)
         network.last_bn = nn.BatchNorm1d(width, eps=network.last_bn.eps)
         if whitened:
