@@ -35,6 +35,7 @@ from cloak.methods import Method
 from cloak.photo import read_photo
 from cloak.recognizers import Recognizer
 from cloak.threads import each, one_thread_each
+from cloak.turns import turn_order
 
 HERE = Path(__file__).parent
 
@@ -79,8 +80,10 @@ def seconds_a_crop(recognizer: Recognizer, batch: int, at_once: int, device: tor
 def floor_of(cloaker: Cloaker) -> dict[str, Any]:
     """Seconds that the bare passes of one face take, and in which way."""
     recognizers: tuple[Recognizer, ...] = cloaker._recognizers
-    method: Method = cloaker.method.for_surrogates(len(recognizers))
-    crops = method.steps * method.views.count * (1 if method.turns else len(recognizers))
+    shares = [recognizer.spec.share for recognizer in recognizers]
+    method: Method = cloaker.method.for_surrogates(shares)
+    order = turn_order(shares, method.steps)
+    crops = [method.views.count * (order.count(i) if method.turns else method.steps) for i in range(len(shares))]
     threads, best = torch.get_num_threads(), {}
     for recognizer in recognizers:
         times = {(batch, 1): seconds_a_crop(recognizer, batch, 1, cloaker.device) for batch in BATCHES}
@@ -91,8 +94,8 @@ def floor_of(cloaker: Cloaker) -> dict[str, Any]:
         batch, at_once = min(times, key=lambda way: times[way])
         fastest = round(1000 * times[batch, at_once], 2)
         best[recognizer.spec.name] = {"batch": batch, "at_once": at_once, "ms_a_crop": fastest}
-    share = crops / len(recognizers)
-    return {"crops": crops, "best": best, "seconds": sum(share * one["ms_a_crop"] / 1000 for one in best.values())}
+    seconds = sum(count * one["ms_a_crop"] / 1000 for count, one in zip(crops, best.values(), strict=True))
+    return {"crops": sum(crops), "best": best, "seconds": seconds}
 
 
 def timed(

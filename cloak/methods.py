@@ -1,13 +1,14 @@
 """Named recipes for the one loop, as data: the modes low, mid and high, and the baselines."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from cloak.errors import UsageError
+from cloak.turns import USUAL_SHARE
 from cloak.views import ViewDistribution
 
 PEAK_RATIO = 6.0
@@ -46,8 +47,8 @@ class Method:
         objective: what is minimised, one of ``cloak.objectives.OBJECTIVES``.
         identity_views: random views, besides the plain and the mirrored one, that the own
             identity is the mean of; 0: only the plain face.
-        turns: surrogates take turns, one a step, and each has at least so many; 0: all of them
-            look in every step.
+        turns: surrogates take turns, one a step, as ``cloak.turns`` deals them out, and one of the
+            usual share has at least so many; 0: all of them look in every step.
         ghost: largest relative change of a surrogate's residual branches, drawn in every step.
         penalty: weight of a penalty on the DSSIM, one of ``cloak.constraint.PENALTIES``; 0: none.
         penalised: which penalty.
@@ -85,9 +86,9 @@ class Method:
         """Budget of the peak DSSIM."""
         return self.peak_ratio * self.dssim
 
-    def for_surrogates(self, count: int) -> "Method":
-        """The same with as many steps as so many surrogates need."""
-        return replace(self, steps=max(self.steps, self.turns * count))
+    def for_surrogates(self, shares: Sequence[int]) -> "Method":
+        """The same with as many steps as surrogates with these shares of the turns need."""
+        return replace(self, steps=max(self.steps, math.ceil(self.turns * sum(shares) / USUAL_SHARE)))
 
     @property
     def title(self) -> str:
@@ -104,12 +105,12 @@ def _cloak(dssim: float) -> Method:
         linf,
         chroma=4 / 255,
         peak_ratio=PEAK_RATIO,
-        steps=120,
+        steps=75,
         rule="texture",
-        step_size=0.4,
-        momentum=0.9,
-        identity_views=8,
-        turns=24,
+        step_size=0.8,
+        momentum=0.6,
+        identity_views=2,
+        turns=15,
         ghost=0.4,
         views=ViewDistribution(),
     )

@@ -19,6 +19,7 @@ from cloak.patches import PatchBatch
 from cloak.recognizers.base import Recognizer
 from cloak.steps import RULES, SPACES
 from cloak.threads import each
+from cloak.turns import turn_order
 from cloak.views import MIRROR_NUMBER, NO_JITTER, Degradation, draw_degradations, draw_jitters, soften
 
 START_SEED = 1
@@ -47,7 +48,8 @@ def cloak_patches(
         method, within the budget as far as patches show it; the saved pixels are held to it in
         ``calibrate``.
     """
-    method = method.for_surrogates(len(recognizers))
+    shares = [recognizer.spec.share for recognizer in recognizers]
+    method = method.for_surrogates(shares)
     constraint = Constraint.of(batch, method)
     eyes = [Eye.of(batch, recognizer, method) for recognizer in recognizers]
     jitters = draw_jitters(batch.seeds, max(method.steps, method.identity_views), method.views.count)
@@ -56,12 +58,13 @@ def cloak_patches(
     watchers = [Watcher(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))
+    order = turn_order(shares, method.steps)
     for step, degradation in enumerate(draw_degradations(method.views, method.steps)):
         variable.requires_grad_(True)
         seen = (batch.pixels + space.delta(variable)).clamp(0.0, 1.0)
         ends = [constraint.penalty(seen)] if method.penalty else []
         gradients: list[Tensor | None] = [None] * len(ends)
-        watching = [watchers[step % len(watchers)]] if method.turns else watchers
+        watching = [watchers[order[step]]] if method.turns else watchers
         for picture in _pictures(seen, method, degradation):
             ends.append(picture)
             gradients.append(balanced(gradients_of(watching, picture.detach(), step, degradation)))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cloak.align import crop_face
 from cloak.errors import UsageError
+from cloak.turns import USUAL_SHARE
 from cloak.types import Face, Pixels
 
 ARCFACE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
@@ -100,10 +101,12 @@ class RecognizerSpec(InputSpec):
         name: in reports and results.
         threshold: cosine similarity at or above which two faces pass for one person; None where
             nobody measured it.
+        share: how often it looks where surrogates take turns, beside the shares of the others.
     """
 
     name: str
     threshold: float | None = None
+    share: int = USUAL_SHARE
 
 
 class Recognizer(nn.Module):

@@ -14,8 +14,9 @@ A reference names one, the same in a protocol, on the command line and in Python
 
 A specification in TOML has ``file`` (ONNX, TorchScript, or with ``architecture`` the state dict of
 one of ``cloak.recognizers.ARCHITECTURES``; relative to the specification) or ``entry``
-("module:factory"), ``name``, a table ``input`` as ``InputSpec.from_toml`` reads it, and a table
-``embedding`` with ``threshold``, ``far`` and ``measured_on``, where these are known.
+("module:factory"), ``name``, ``share`` (of the turns, where surrogates take turns; 3 is usual), a table
+``input`` as ``InputSpec.from_toml`` reads it, and a table ``embedding`` with ``threshold``, ``far``
+and ``measured_on``, where these are known.
 """
 
 import hashlib
@@ -32,16 +33,18 @@ from cloak.fetch import pinned_sha256
 from cloak.folders import own_weights
 from cloak.recognizers.base import InputSpec, RecognizerSpec
 from cloak.toml import read_toml
+from cloak.turns import USUAL_SHARE
 from cloak.weights import file_sha256, find_weights, read_manifest
 
 KEYS: Mapping[str, type] = {
     **dict.fromkeys(("name", "title", "file", "entry", "architecture", "sha256", "licence"), str),
     **dict.fromkeys(("input", "embedding"), dict),
     "commercial": bool,
+    "share": int,
 }
 """What a specification may hold, of which kind."""
 
-KINDS = {str: "a string", dict: "a table", bool: "true or false"}
+KINDS = {str: "a string", dict: "a table", bool: "true or false", int: "a whole number"}
 """These kinds in words."""
 
 MODEL_SUFFIXES = (".onnx", ".pt", ".pth", ".ts", ".torchscript", ".safetensors")
@@ -100,7 +103,7 @@ class Source:
             UsageError: the file cannot be read.
         """
         model = _code_of(self.entry) if self.file is None else self.sha256 or model_sha256(self.file)
-        values = [model, self.architecture, asdict(replace(self.spec, name="", threshold=None))]
+        values = [model, self.architecture, asdict(replace(self.spec, name="", threshold=None, share=0))]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
 
@@ -209,10 +212,14 @@ def _from_entry(name: str, entry: Mapping[str, Any], file: Path | None) -> Sourc
     threshold = entry.get("embedding", {}).get("threshold")
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float, type(None))):
         raise UsageError(f"expected a number as the threshold of embedding, got {threshold!r}")
+    share = entry.get("share", USUAL_SHARE)
+    if share < 1:
+        raise UsageError(f"expected a share of the turns of 1 or more, got {share}")
     return Source(
         spec=RecognizerSpec(
             name=name,
             threshold=threshold,
+            share=share,
             **asdict(InputSpec.from_toml(entry.get("input", {}))),
         ),
         file=file,
