@@ -176,7 +176,7 @@ def test_the_fingerprint_changes_with_the_model_and_its_preprocessing_alone(tmp_
     ]
     assert len({plain, *changed}) == 1 + len(changed)
     same = [
-        fingerprint(tmp_path, head='name = "other"\ntitle = "Other"\nlicence = "MIT"'),
+        fingerprint(tmp_path, head='name = "other"\ntitle = "Other"\nlicence = "MIT"\nshare = 5'),
         fingerprint(tmp_path, 'channels = "RGB"\n[embedding]\nthreshold = 0.5'),
     ]
     assert set(same) == {plain}

@@ -103,7 +103,9 @@ class Source:
             UsageError: the file cannot be read.
         """
         model = _code_of(self.entry) if self.file is None else self.sha256 or model_sha256(self.file)
-        values = [model, self.architecture, asdict(replace(self.spec, name="", threshold=None, share=0))]
+        shown = asdict(replace(self.spec, name="", threshold=None))
+        del shown["share"]
+        values = [model, self.architecture, shown]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
 
