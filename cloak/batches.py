@@ -82,7 +82,7 @@ def perturb(
         method: budget and recipe.
         device: where the loop runs.
         on_share: called with the share of the work that is done, by one thread at a time.
-        room: for batches, of patches of one size; it shrinks when memory runs out. None: each face
+        room: for batches, of patches of one size and schedule; it shrinks when memory runs out. None: each face
             goes by itself, as many at once as there are threads.
 
     Raises:
@@ -107,11 +107,11 @@ def perturb(
 def _in_batches(
     patches: Sequence[FacePatch], run: Callable[[Sequence[int]], dict[int, Tensor]], room: Room
 ) -> Iterator[dict[int, Tensor]]:
-    """What ``run`` gives for patches of one size, as many at once as there is room for."""
-    waiting = sorted(range(len(patches)), key=lambda index: patches[index].side)
+    """What ``run`` gives for patches of one size and schedule, as many at once as there is room for."""
+    kinds = [(patch.side, patch.schedule) for patch in patches]
+    waiting = sorted(range(len(patches)), key=kinds.__getitem__)
     while waiting:
-        side = patches[waiting[0]].side
-        indices = [index for index in waiting[: room.faces] if patches[index].side == side]
+        indices = [index for index in waiting[: room.faces] if kinds[index] == kinds[waiting[0]]]
         try:
             yield run(indices)
         except torch.OutOfMemoryError:

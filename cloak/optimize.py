@@ -19,7 +19,7 @@ from cloak.patches import PatchBatch
 from cloak.recognizers.base import Recognizer
 from cloak.steps import RULES, SPACES
 from cloak.threads import each
-from cloak.turns import turn_order
+from cloak.turns import shuffled, turn_order
 from cloak.views import MIRROR_NUMBER, NO_JITTER, Degradation, draw_degradations, draw_jitters, soften
 
 START_SEED = 1
@@ -58,8 +58,9 @@ def cloak_patches(
     watchers = [Watcher(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))
-    order = turn_order(shares, method.steps)
-    for step, degradation in enumerate(draw_degradations(method.views, method.steps)):
+    order = shuffled(turn_order(shares, method.steps), 2 * batch.schedule)
+    degradations = shuffled(draw_degradations(method.views, method.steps), 2 * batch.schedule + 1)
+    for step, degradation in enumerate(degradations):
         variable.requires_grad_(True)
         seen = (batch.pixels + space.delta(variable)).clamp(0.0, 1.0)
         ends = [constraint.penalty(seen)] if method.penalty else []

@@ -22,6 +22,10 @@ from cloak.types import Box, Face, Pixels
 MARGIN = 1.4
 """Side of the patch over the longer side of the box."""
 
+SCHEDULES = 8
+"""How many orders of turns and degradations there are: two photos of a person mostly have different ones,
+so that their cloaks do not come out alike, and a GPU's batches still find company."""
+
 BLOCK = 16
 """Patch sides are multiples of this: a JPEG block with halved chroma."""
 
@@ -56,6 +60,11 @@ class FacePatch:
         return self.pixels.shape[1]
 
     @property
+    def schedule(self) -> int:
+        """Which of the SCHEDULES the loop follows."""
+        return self.seed % SCHEDULES
+
+    @property
     def known(self) -> int:
         """From how many further faces the person is known."""
         return max((len(rows) for rows in self.kin.values()), default=0)
@@ -63,7 +72,7 @@ class FacePatch:
 
 @dataclass(frozen=True)
 class PatchBatch:
-    """Patches of one size, stacked.
+    """Patches of one size and schedule, stacked.
 
     Attributes:
         pixels: (n, 3, side, side).
@@ -73,6 +82,7 @@ class PatchBatch:
         grey: (n, 1, 1, 1) bool.
         cut_off: for each face, whether the photo's edge cuts it off: it has no mirror image then.
         seeds: one for each face.
+        schedule: see ``FacePatch``.
         kin: for each face, see ``FacePatch``.
     """
 
@@ -83,6 +93,7 @@ class PatchBatch:
     grey: Tensor
     cut_off: tuple[bool, ...]
     seeds: tuple[int, ...]
+    schedule: int
     kin: tuple[Mapping[str, Tensor], ...]
 
 
@@ -141,7 +152,8 @@ def _content_seed(patch: Tensor, seed: int) -> int:
 
 
 def stack_patches(patches: Sequence[FacePatch], device: torch.device | str = "cpu") -> PatchBatch:
-    """Patches of one size -> a batch on a device."""
+    """Patches of one size and schedule -> a batch on a device."""
+    (schedule,) = {patch.schedule for patch in patches}
     masks = [soft_box_mask((patch.side, patch.side), patch.mask_box) for patch in patches]
     return PatchBatch(
         pixels=torch.stack([patch.pixels for patch in patches]).to(device),
@@ -151,6 +163,7 @@ def stack_patches(patches: Sequence[FacePatch], device: torch.device | str = "cp
         grey=torch.tensor([patch.grey for patch in patches], device=device).view(-1, 1, 1, 1),
         cut_off=tuple(patch.mask_box != patch.box for patch in patches),
         seeds=tuple(patch.seed for patch in patches),
+        schedule=schedule,
         kin=tuple(patch.kin for patch in patches),
     )
 

@@ -1,6 +1,11 @@
 """Whose turn it is, where surrogates take turns: each as often as its share says, spread evenly."""
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
 
 USUAL_SHARE = 3
 """Of a recogniser that nothing is known of."""
@@ -22,3 +27,9 @@ def turn_order(shares: Sequence[int], count: int) -> list[int]:
         order.append(max(range(len(shares)), key=credit.__getitem__))
         credit[order[-1]] -= sum(shares)
     return order
+
+
+def shuffled(items: Sequence[Item], seed: int) -> list[Item]:
+    """The items in another order, the same one for a seed."""
+    order = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed))
+    return [items[index] for index in order.tolist()]

@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -5,10 +6,10 @@ import torch
 from torch import Tensor
 
 from cloak.eye import Eye
-from cloak.methods import MODES
+from cloak.methods import MODES, Method
 from cloak.objectives import identity, similarity_to_self
 from cloak.optimize import cloak_patches
-from cloak.patches import FacePatch, cut_patch, stack_patches
+from cloak.patches import SCHEDULES, FacePatch, cut_patch, stack_patches
 from cloak.recognizers import Recognizer
 from cloak.views import NO_JITTER
 from cloak.visibility import dssim_map, face_mean, regions_of
@@ -17,8 +18,9 @@ from tests.helpers import made_up_face, smooth_noise, tiny_recognizer
 METHOD = replace(MODES["mid"], steps=30, turns=15)
 
 
-def patch_of(seed: int, *, grey: bool = False) -> FacePatch:
-    return cut_patch(smooth_noise(160, 160, seed, grey=grey), made_up_face(40, 30, 70), grey=grey)
+def patch_of(seed: int, *, grey: bool = False, schedule: int = 0) -> FacePatch:
+    patch = cut_patch(smooth_noise(160, 160, seed, grey=grey), made_up_face(40, 30, 70), grey=grey)
+    return replace(patch, seed=patch.seed // SCHEDULES * SCHEDULES + schedule)
 
 
 def cloak(patches: list[FacePatch], recognizers: list[Recognizer]) -> Tensor:
@@ -87,9 +89,10 @@ def test_each_step_is_told(tiny: Recognizer) -> None:
     assert told == [step / METHOD.steps for step in range(1, METHOD.steps + 1)]
 
 
-def test_surrogates_take_turns_and_each_gets_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    method = replace(METHOD, steps=4, turns=3, identity_views=0, views=replace(METHOD.views, count=1))
-    recognizers = [tiny_recognizer(), tiny_recognizer(40), tiny_recognizer(32)]
+def looks(
+    patch: FacePatch, recognizers: list[Recognizer], method: Method, monkeypatch: pytest.MonkeyPatch
+) -> list[int]:
+    """Which of the recognisers looks at the patch in each step of the loop."""
     looking: list[int] = []
 
     def embed(self: Eye, patches: Tensor, jitters: Tensor, *rest: object) -> Tensor:
@@ -98,16 +101,41 @@ def test_surrogates_take_turns_and_each_gets_its_steps(monkeypatch: pytest.Monke
         return original(self, patches, jitters, *rest)  # type: ignore[arg-type]
 
     original = Eye.embed
-    monkeypatch.setattr(Eye, "embed", embed)
-    batch = stack_patches([patch_of(1)])
-    cloak_patches(batch, recognizers, method)
-    assert looking == [0, 1, 2] * 3
-    looking.clear()
-    cloak_patches(batch, recognizers[:1], method)
-    assert looking == [0] * 4
-    looking.clear()
-    cloak_patches(batch, recognizers, replace(method, turns=0))
-    assert looking == [0, 1, 2] * 4
+    with monkeypatch.context() as patched:
+        patched.setattr(Eye, "embed", embed)
+        cloak_patches(stack_patches([patch]), recognizers, method)
+    return looking
+
+
+def test_surrogates_take_turns_and_each_gets_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = replace(METHOD, steps=4, turns=3)
+    recognizers = [tiny_recognizer(), tiny_recognizer(40), tiny_recognizer(32)]
+    assert Counter(looks(patch_of(1), recognizers, method, monkeypatch)) == {0: 3, 1: 3, 2: 3}
+    assert looks(patch_of(1), recognizers[:1], method, monkeypatch) == [0] * 4
+    assert looks(patch_of(1), recognizers, replace(method, turns=0), monkeypatch) == [0, 1, 2] * 4
+
+
+def test_a_surrogate_of_a_larger_share_looks_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizers = [tiny_recognizer(), tiny_recognizer(40)]
+    recognizers[1].spec = replace(recognizers[1].spec, share=6)
+    looking = looks(patch_of(1), recognizers, replace(METHOD, steps=4, turns=3), monkeypatch)
+    assert Counter(looking) == {0: 3, 1: 6}
+
+
+def test_the_schedule_is_the_order_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizers = [tiny_recognizer(), tiny_recognizer(40), tiny_recognizer(32)]
+    orders = [
+        looks(patch_of(seed, schedule=schedule), recognizers, METHOD, monkeypatch)
+        for seed, schedule in ((1, 0), (2, 0), (1, 1))
+    ]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+    assert sorted(orders[0]) == sorted(orders[2])
+
+
+def test_patches_of_different_schedules_are_no_batch() -> None:
+    with pytest.raises(ValueError, match="unpack"):
+        stack_patches([patch_of(1), patch_of(1, schedule=1)])
 
 
 def test_identity_is_what_views_agree_on() -> None:

@@ -15,7 +15,7 @@ def test_one_alone_has_every_turn() -> None:
     assert turn_order([2], 3) == [0, 0, 0]
 
 
-@pytest.mark.parametrize("shares", [(4, 3, 4, 2, 2), (1, 5), (3, 1, 1, 1)])
+@pytest.mark.parametrize("shares", [(4, 3, 4, 3, 2), (1, 5), (3, 1, 1, 1)])
 def test_each_has_its_share_spread_evenly(shares: tuple[int, ...]) -> None:
     order = turn_order(shares, 3 * sum(shares))
     for length in range(1, len(order) + 1):
@@ -24,6 +24,6 @@ def test_each_has_its_share_spread_evenly(shares: tuple[int, ...]) -> None:
             assert abs(had[index] - share * length / sum(shares)) < 1
 
 
-def test_the_slow_networks_that_ship_look_less_often() -> None:
+def test_the_cheap_networks_that_ship_look_most_often() -> None:
     shares = {name: find_source(name).spec.share for name in SURROGATES}
-    assert shares == {"dlib-robust": 4, "sface": 3, "mobilefacenet": 4, "lightcnn": 2, "facenet-ms1m": 2}
+    assert shares == {"dlib-robust": 4, "sface": 3, "mobilefacenet": 4, "lightcnn": 3, "facenet-ms1m": 2}
