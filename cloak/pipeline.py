@@ -56,7 +56,8 @@ class Prepared:
     @cached_property
     def own(self) -> Callable[[Recognizer, Face], Tensor]:
         """A recogniser's embedding of a face of the photo as it was read, (d,) of length 1; each is made once."""
-        return cache(lambda recognizer, face: recognizer.embed(self.photo.pixels, face))
+        pixels = self.photo.pixels  # and not self, which would hold itself then
+        return cache(lambda recognizer, face: recognizer.embed(pixels, face))
 
 
 def prepare(photo: Photo, name: str, detector: FaceDetector, method: Method, seed: int) -> Prepared:

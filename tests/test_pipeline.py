@@ -1,10 +1,14 @@
 """Which of a photo's encodings is taken."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from cloak.errors import PhotoError, SaveError
 from cloak.methods import MODES
@@ -14,7 +18,7 @@ from cloak.photo.formats import LADDERS
 from cloak.pipeline import GROWTH, Prepared, encode_protected, estimated_size
 from cloak.recognizers import Recognizer
 from cloak.types import Pixels
-from tests.helpers import made_up_face, smooth_noise
+from tests.helpers import made_up_face, smooth_noise, tiny_recognizer
 from tests.photo_files import make
 
 METHOD = MODES["mid"]
@@ -147,3 +151,24 @@ def test_a_finer_encoding_that_fails_on_a_face_leaves_the_coarser_one(monkeypatc
     worse = replace(photo, encodings=photo.encodings[1:])
     with pytest.raises(SaveError, match="a: cannot be written as JPEG: its encoder fails; save the photo in another"):
         encode_protected(prepared(worse), [residual()], (), METHOD, "a")
+
+
+def test_an_original_is_embedded_once_and_not_kept_longer_than_its_photo() -> None:
+    class Counting(Recognizer):
+        calls = 0
+
+        def embed(self, *arguments: object, **options: object) -> Tensor:
+            self.calls += 1
+            return torch.ones(1)
+
+    recognizer = Counting(tiny_recognizer().spec, torch.nn.Identity())
+    photo = prepared(Photo(smooth_noise(96, 96)))
+    assert photo.own(recognizer, FACE) is photo.own(recognizer, FACE)
+    assert recognizer.calls == 1
+    gone = weakref.ref(photo)
+    gc.disable()
+    try:
+        del photo
+        assert gone() is None  # no cycle that only the collector would find: photos are large
+    finally:
+        gc.enable()
