@@ -41,8 +41,7 @@ from cloak import Cloaker
 path, out, steps, *surrogates = sys.argv[1:]
 cloaker = Cloaker(device="cpu", surrogates=surrogates or ("auto",))
 if int(steps):
-    cloaker.method = replace(cloaker.method, steps=int(steps), turns=0)
-    cloaker.method = replace(cloaker.method, turns=int(steps) // len(cloaker._recognizers))
+    cloaker.method = replace(cloaker.method, steps=int(steps), turns=1)
 start = time.perf_counter()
 (report,) = cloaker.protect_files([path], out)
 assert report.faces, report
