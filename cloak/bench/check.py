@@ -7,7 +7,7 @@ tells people apart, but badly, and cloaks made against it are worth little.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +173,7 @@ def _load(source: Source, device: torch.device | str) -> tuple[Recognizer, str]:
 
 
 def _input_of(recognizer: Recognizer) -> InputSpec:
-    kept = {key: value for key, value in asdict(recognizer.spec).items() if key not in ("name", "threshold")}
-    return InputSpec(**kept)
+    return InputSpec(**{field.name: getattr(recognizer.spec, field.name) for field in fields(InputSpec)})
 
 
 def _first(person: Person, photos: int) -> Sequence[Path]:
