@@ -18,8 +18,14 @@ LAST_STEP = 0.05
 class Rule(Protocol):
     """The state of an optimiser."""
 
-    def displacement(self, gradient: Tensor, step: int) -> Tensor:
-        """What to add to the variable; (n, 3, s, s), step counts from 0."""
+    def displacement(self, gradient: Tensor, step: int, weight: float = 1.0) -> Tensor:
+        """What to add to the variable.
+
+        Args:
+            gradient: (n, 3, s, s).
+            step: counts from 0.
+            weight: how much this gradient counts beside those of the other steps.
+        """
 
 
 class TextureSteps:
@@ -29,9 +35,9 @@ class TextureSteps:
         self.method, self.constraint = method, constraint
         self.velocity = torch.zeros_like(constraint.batch.pixels)
 
-    def displacement(self, gradient: Tensor, step: int) -> Tensor:
+    def displacement(self, gradient: Tensor, step: int, weight: float = 1.0) -> Tensor:
         momentum = self.method.momentum
-        self.velocity = momentum * self.velocity + (1.0 - momentum) * self.constraint.direction(gradient)
+        self.velocity = momentum * self.velocity + (1.0 - momentum) * weight * self.constraint.direction(gradient)
         unbiased = self.velocity / (1.0 - momentum ** (step + 1))
         return -self.method.step_size * self._schedule(step) * unbiased
 
@@ -47,9 +53,9 @@ class SignSteps:
         self.method = method
         self.gathered = torch.zeros_like(constraint.batch.pixels)
 
-    def displacement(self, gradient: Tensor, step: int) -> Tensor:
+    def displacement(self, gradient: Tensor, step: int, weight: float = 1.0) -> Tensor:
         mean = gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
-        self.gathered = self.method.momentum * self.gathered + gradient / mean
+        self.gathered = self.method.momentum * self.gathered + weight * gradient / mean
         return -self.method.step_size * self.gathered.sign()
 
 
@@ -63,11 +69,11 @@ class AdadeltaSteps:
         self.gradients = torch.zeros_like(constraint.batch.pixels)
         self.updates = torch.zeros_like(self.gradients)
 
-    def displacement(self, gradient: Tensor, step: int) -> Tensor:
+    def displacement(self, gradient: Tensor, step: int, weight: float = 1.0) -> Tensor:
         self.gradients = self.DECAY * self.gradients + (1.0 - self.DECAY) * gradient**2
         update = ((self.updates + self.EPSILON) / (self.gradients + self.EPSILON)).sqrt() * gradient
         self.updates = self.DECAY * self.updates + (1.0 - self.DECAY) * update**2
-        return -self.method.step_size * update
+        return -self.method.step_size * weight * update
 
 
 RULES: Mapping[str, Callable[[Method, Constraint], Rule]] = MappingProxyType(

@@ -29,6 +29,12 @@ def turn_order(shares: Sequence[int], count: int) -> list[int]:
     return order
 
 
+def turn_weights(shares: Sequence[int]) -> list[float]:
+    """How much a look of each surrogate counts: the less often it looks, the more, so that all count alike; 1 on
+    average over the turns."""
+    return [sum(shares) / len(shares) / share for share in shares]
+
+
 def shuffled(items: Sequence[Item], seed: int) -> list[Item]:
     """The items in another order, the same one for a seed."""
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed))

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from cloak.detour import choose_targets
 from cloak.eye import Eye
 from cloak.methods import MODES, Method
-from cloak.objectives import identity, similarity_to_self
+from cloak.objectives import identity, mean_similarity
 from cloak.optimize import cloak_patches
 from cloak.patches import SCHEDULES, FacePatch, cut_patch, stack_patches
 from cloak.recognizers import Recognizer
@@ -43,7 +44,7 @@ def test_the_face_moves_away_from_itself_within_its_budget(tiny: Recognizer) -> 
     plain = torch.tensor(NO_JITTER).expand(2, 1, -1)
     own = eye.embed(batch.pixels, plain)[:, 0]
     noise = delta.abs() * (2 * torch.randint(2, delta.shape, generator=torch.Generator().manual_seed(0)) - 1)
-    cloaked, noisy = (similarity_to_self(eye.embed(batch.pixels + d, plain), own) for d in (delta, noise))
+    cloaked, noisy = (mean_similarity(eye.embed(batch.pixels + d, plain), own) for d in (delta, noise))
     assert (1 - cloaked > 20 * (1 - noisy)).all()  # against noise of the same size
 
 
@@ -141,7 +142,7 @@ def test_patches_of_different_schedules_are_no_batch() -> None:
 def test_identity_is_what_views_agree_on() -> None:
     views = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     torch.testing.assert_close(identity(views), torch.tensor([[2**-0.5, 2**-0.5]]))
-    assert similarity_to_self(views, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(0.5)
+    assert mean_similarity(views, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(0.5)
 
 
 def test_a_face_that_the_photos_edge_cuts_off_is_never_mirrored(
@@ -161,3 +162,25 @@ def test_a_face_that_the_photos_edge_cuts_off_is_never_mirrored(
     mirrored = torch.cat(seen, dim=1)
     assert mirrored[0].any()
     assert not mirrored[1].any()
+
+
+def test_the_detour_leads_towards_the_stranger_that_the_seed_chooses(tiny: Recognizer) -> None:
+    tiny.targets = torch.nn.functional.normalize(torch.randn(5, 16, generator=torch.Generator().manual_seed(7)), dim=1)
+    batch = stack_patches([patch_of(1), patch_of(2)])
+    eye = Eye.of(batch, tiny, METHOD)
+    own = eye.embed(batch.pixels, torch.tensor(NO_JITTER).expand(2, 1, -1))[:, 0]
+    (targets,) = choose_targets([tiny.targets], [own], batch.seeds)
+
+    def likeness(detour: float) -> Tensor:
+        delta = cloak_patches(batch, [tiny], replace(METHOD, detour=detour))
+        seen = eye.embed(batch.pixels + delta, torch.tensor(NO_JITTER).expand(2, 1, -1))
+        return mean_similarity(seen, targets)
+
+    assert (likeness(1.0) > likeness(0.0) + 0.1).all()
+    assert (likeness(0.3) > likeness(0.0)).all()  # something of it stays
+
+
+def test_a_surrogate_that_knows_no_strangers_makes_no_detour(tiny: Recognizer) -> None:
+    batch = stack_patches([patch_of(1)])
+    with_and_without = [cloak_patches(batch, [tiny], replace(METHOD, detour=detour)) for detour in (0.3, 0.0)]
+    assert torch.equal(*with_and_without)

@@ -15,6 +15,7 @@ from cloak.recognizers.base import ARCFACE, InputSpec, Recognizer, RecognizerSpe
 from cloak.recognizers.networks import ARCHITECTURES, load_network
 from cloak.recognizers.onnx_file import smooth_crops
 from cloak.recognizers.source import Source, find_source
+from cloak.recognizers.targets import targets_of
 
 __all__ = [
     "ARCFACE",
@@ -58,7 +59,8 @@ def load_recognizer(
 def load_source(source: Source, device: torch.device | str = "cpu", *, gradients: bool = True) -> Recognizer:
     """Load what was found; see ``load_recognizer``."""
     network, mean = load_network(source, gradients=gradients)
-    recognizer = Recognizer(source.spec, network, mean).to(device).to(memory_format=torch.channels_last)
+    targets = targets_of(source.name) if source.name in SURROGATES else None
+    recognizer = Recognizer(source.spec, network, mean, targets).to(device).to(memory_format=torch.channels_last)
     if not source.architecture:  # those are tested
         _try(recognizer, device, gradients=gradients)
     return recognizer
