@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cloak.bench.datasets import read_dataset
 from cloak.bench.embedding import Gaze
 from cloak.bench.evaluators import load_evaluator
 from cloak.bench.measures import Observations, estimate
@@ -27,8 +28,8 @@ from cloak.protect import Cloaker
 HERE = Path(__file__).parent
 EVALUATORS = ("mfn_sirius", "mfn_casia", "mobileface", "insightface_mbf", "edgeface_s")
 SCALES = (0.5, 1.0, 2.5)
-FIRST = 50
-"""The first people are those of the protocols; others come first here, so that these figures are not theirs."""
+PROTOCOLS = 50
+"""So many people the protocols have; these figures are of others."""
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     evaluators = [load_evaluator(str(HERE / f"evaluators/{name}.toml")) for name in EVALUATORS]
     gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
     thresholds = thresholds_of(json.loads(options.results.read_text()))
-    people = sorted(folder for folder in options.data.iterdir() if folder.is_dir())[FIRST : FIRST + options.people]
+    people = people_of_no_protocol(options.data)[-options.people :]
     rows = []
     for mode in MODES:
         cloaker = Cloaker(mode)
@@ -53,6 +54,12 @@ def main() -> None:
             print(row, flush=True)
             rows.append(row)
     options.out.write_text(json.dumps({"people": len(people), "thresholds": thresholds, "rows": rows}, indent=1) + "\n")
+
+
+def people_of_no_protocol(data: Path) -> list[Path]:
+    """The folders of the people who are in no protocol, by their names."""
+    known = {person.name for person in read_dataset(data, people=PROTOCOLS, cloaked=2, distractors=0).people}
+    return sorted(folder for folder in data.iterdir() if folder.is_dir() and folder.name not in known)
 
 
 def thresholds_of(results: dict[str, Any]) -> dict[str, float]:
