@@ -5,7 +5,7 @@
 One photo of each person is resized (LFW's faces are about 95 px wide), saved as JPEG 95, cloaked in
 each mode with what ships, and compared with the person's other photos as they are. Evaluators and
 their thresholds at a false-accept rate of 1e-3 come from a result of ``cloak bench``. Each cloaked
-photo is kept in ``--work``, so a run that was cut short goes on.
+photo is kept in ``--work``, so a run that was cut short goes on; after a change of the loop take another.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=shared / "data/lfw-dev/people")
     parser.add_argument("--results", type=Path, default=HERE / "results/modern/results.json", help="for the thresholds")
-    parser.add_argument("--people", type=int, default=20)
+    parser.add_argument("--people", type=int, default=10)
     parser.add_argument("--work", type=Path, default=cache_folder() / "face_sizes")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -82,7 +82,8 @@ def measure(
             photo.resize(size, Image.Resampling.LANCZOS).save(resized / first.name, quality=95)
     widths_file = cloaked / "widths.json"
     widths: dict[str, float] = json.loads(widths_file.read_text()) if widths_file.exists() else {}
-    todo = [path for path in sorted(resized.iterdir()) if path.name not in widths]
+    names = [sorted(person.glob("*.jpg"))[0].name for person in people]
+    todo = [resized / name for name in names if name not in widths]
     for report in cloaker.protect_files(todo, cloaked, overwrite=True):
         if report.source is not None and report.faces:
             widths[report.source.name] = max(face.face.width for face in report.faces)
@@ -99,9 +100,10 @@ def measure(
                 one, two = probe[name], gallery[name]
                 if one is not None and two is not None:
                     failed[name].append((number, float(one @ two) < threshold))
+    found = [widths[name] for name in names if name in widths]
     return {
-        "faces": len(widths),
-        "width": round(float(np.median(list(widths.values()))), 1),
+        "faces": len(found),
+        "width": round(float(np.median(found)), 1),
         "psr": {name: _with_interval(values) for name, values in failed.items()},
     }
 

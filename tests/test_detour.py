@@ -10,10 +10,13 @@ def directions(count: int, seed: int, dimension: int = 6) -> Tensor:
 
 
 def test_the_least_alike_of_few_is_the_target_for_all_surrogates_alike() -> None:
-    strangers, faces = directions(DRAWN, 1), directions(3, 2)
-    first, second = choose_targets([strangers, strangers.flip(1)], [faces, faces.flip(1)], [5, 6, 7])
-    assert torch.equal(first, strangers[(faces @ strangers.T).argmin(dim=1)])
-    assert torch.equal(second, first.flip(1))
+    strangers, faces = (directions(DRAWN, 1), directions(DRAWN, 3, 4)), (directions(3, 2), directions(3, 4, 4))
+    first, second = choose_targets(strangers, faces, [5, 6, 7])
+    alike = [own @ known.T for known, own in zip(strangers, faces, strict=True)]
+    chosen = ((alike[0] + alike[1]) / 2).argmin(dim=1)
+    assert chosen.tolist() != alike[0].argmin(dim=1).tolist()  # both have their say
+    assert torch.equal(first, strangers[0][chosen])
+    assert torch.equal(second, strangers[1][chosen])
 
 
 def test_photos_of_one_person_have_different_targets_and_each_always_the_same() -> None:

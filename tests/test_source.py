@@ -128,6 +128,7 @@ def test_what_stands_for_nothing_gets_advice(weights: Path, reference: str, mess
         ('file = "a.onnx"\ninput = "RGB"', "expected input to be a table, got 'RGB'"),
         ('file = "a.onnx"\nembedding = 0.3', r"expected embedding to be a table, got 0\.3"),
         ('file = "a.onnx"\nshare = 0', "expected a share of the turns of 1 or more, got 0"),
+        ('file = "a.onnx"\nshare = true', "expected a share of the turns of 1 or more, got True"),
         ('file = "a.onnx"\nshare = 0.5', "expected share to be a whole number, got 0.5"),
         ('file = "a.onnx"\n[embedding]\nthreshold = "0.3"', r"expected a number as the threshold .*, got '0\.3'"),
         ('file = "a.onnx"\n[input]\nsides = [1, 1]', "expected size, template, channels, mean and scale of an input"),

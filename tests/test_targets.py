@@ -18,6 +18,20 @@ def test_every_surrogate_that_ships_knows_the_same_strangers(name: str) -> None:
     assert alike.max() < 0.9  # they are different people
 
 
+def test_the_strangers_have_the_same_order_for_all() -> None:
+    likeness = [(rows @ rows.T).flatten() for rows in map(targets_of, SURROGATES)]
+    together = torch.corrcoef(torch.stack([one[one < 0.99] for one in likeness]))
+    assert together.min() > 0.4
+
+
+def test_a_namesake_knows_none(tmp_path: Path) -> None:
+    path = tmp_path / "sface.toml"
+    path.write_text('entry = "tests.helpers:tiny_factory"\n[input]\nsize = [48, 48]')
+    namesake = load_recognizer(str(path))
+    assert namesake.spec.name == "sface"
+    assert len(namesake.targets) == 0
+
+
 def test_others_know_none() -> None:
     assert targets_of("mine").shape == (0, 0)
     (judge,) = set(EMBEDDED) - set(SURROGATES)

@@ -101,7 +101,8 @@ class Workshop:
             on_done: called with the number of photos that are finished, as it grows.
             known: person -> the photos that the person is known by.
         """
-        marks = [find_source(reference, self.folder).fingerprint() for reference in surrogates]
+        sources = [find_source(reference, self.folder) for reference in surrogates]
+        marks = [f"{source.fingerprint()} {source.spec.share}" for source in sources]
         keys = [self._key(method, marks, photo, known.get(photo.parent.name, ())) for photo in photos]
         finished = {key: record for key in keys if (record := journal.get(key)) and self._intact(record)}
         missing = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in finished]

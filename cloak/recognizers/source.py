@@ -215,7 +215,7 @@ def _from_entry(name: str, entry: Mapping[str, Any], file: Path | None) -> Sourc
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float, type(None))):
         raise UsageError(f"expected a number as the threshold of embedding, got {threshold!r}")
     share = entry.get("share", USUAL_SHARE)
-    if share < 1:
+    if isinstance(share, bool) or share < 1:
         raise UsageError(f"expected a share of the turns of 1 or more, got {share}")
     return Source(
         spec=RecognizerSpec(
