@@ -24,7 +24,7 @@ def facenet_pytorch() -> Any:
     try:
         with _compiler_later():
             return import_module("facenet_pytorch")
-    except ImportError:
+    except (ImportError, AttributeError):
         for name in [name for name in sys.modules if name.split(".")[0] in ("torchvision", "facenet_pytorch")]:
             del sys.modules[name]
         return import_module("facenet_pytorch")

@@ -21,7 +21,7 @@ SUCCESS, FAILURE, USAGE = 0, 1, 2
 @pytest.fixture(autouse=True)
 def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough steps for the command's own test; protection itself is measured elsewhere."""
-    quick = {name: replace(method, steps=8, turns=1) for name, method in methods.MODES.items()}
+    quick = {name: replace(method, steps=16, turns=1) for name, method in methods.MODES.items()}
     monkeypatch.setattr(methods, "MODES", MappingProxyType(quick))
 
 
