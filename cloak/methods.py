@@ -47,8 +47,6 @@ class Method:
         objective: what is minimised, one of ``cloak.objectives.OBJECTIVES``.
         identity_views: random views, besides the plain and the mirrored one, that the own
             identity is the mean of; 0: only the plain face.
-        detour: share of the steps, the first ones, that lead towards a stranger, chosen by the photo,
-            before the others lead away from the own identity: so two cloaks of a person come out less alike.
         turns: surrogates take turns, one a step, as ``cloak.turns`` deals them out, and one of the
             usual share has at least so many; 0: all of them look in every step.
         ghost: largest relative change of a surrogate's residual branches, drawn in every step.
@@ -74,7 +72,6 @@ class Method:
     space: str = "pixels"
     objective: str = "similarity"
     identity_views: int = 0
-    detour: float = 0.0
     turns: int = 0
     ghost: float = 0.0
     penalty: float = 0.0
@@ -113,7 +110,6 @@ def _cloak(dssim: float) -> Method:
         step_size=0.8,
         momentum=0.6,
         identity_views=2,
-        detour=0.2,
         turns=15,
         ghost=0.4,
         views=ViewDistribution(),

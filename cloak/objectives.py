@@ -12,12 +12,12 @@ def identity(embeddings: Tensor) -> Tensor:
     return F.normalize(embeddings.mean(dim=1), dim=1)
 
 
-def mean_similarity(embeddings: Tensor, identities: Tensor) -> Tensor:
-    """Mean cosine of a face's views to an identity: its own, or a stranger's.
+def similarity_to_self(embeddings: Tensor, identities: Tensor) -> Tensor:
+    """Mean cosine of a face's views to its own identity.
 
     Args:
         embeddings: (n, v, d) of the cloaked views.
-        identities: (n, d).
+        identities: (n, d) of the clean face.
 
     Returns:
         (n,) in -1..1.
@@ -32,5 +32,5 @@ def closeness_to_self(embeddings: Tensor, identities: Tensor) -> Tensor:
 
 
 OBJECTIVES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
-    {"similarity": mean_similarity, "distance": closeness_to_self}
+    {"similarity": similarity_to_self, "distance": closeness_to_self}
 )

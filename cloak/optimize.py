@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from cloak.constraint import Constraint
-from cloak.detour import choose_targets
 from cloak.eye import Eye
 from cloak.ghosts import as_ghost, branches, draw_gains
 from cloak.jpeg import jpeg
 from cloak.methods import Method
-from cloak.objectives import OBJECTIVES, mean_similarity
+from cloak.objectives import OBJECTIVES
 from cloak.patches import PatchBatch
 from cloak.recognizers.base import Recognizer
 from cloak.steps import RULES, SPACES
@@ -56,8 +55,7 @@ def cloak_patches(
     jitters = draw_jitters(batch.seeds, max(method.steps, method.identity_views), method.views.count)
     jitters[:, list(batch.cut_off), :, MIRROR_NUMBER] = NO_JITTER[MIRROR_NUMBER]
     identities = [eye.identity(batch, jitters[: method.identity_views, :, 0]) for eye in eyes]
-    targets = choose_targets([eye.recognizer.targets for eye in eyes], identities, batch.seeds)
-    watchers = [Watcher(*seen, jitters, method) for seen in zip(eyes, identities, targets, strict=True)]
+    watchers = [Watcher(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))
     order = shuffled(turn_order(shares, method.steps), 2 * batch.schedule)
@@ -86,14 +84,12 @@ class Watcher:
     Args:
         eye: how it looks at them.
         identities: (n, d) of the clean faces.
-        targets: (n, d) of strangers that the first steps lead towards; (n, 0) where the surrogate knows none.
         jitters: (steps, n, views, JITTER_NUMBERS).
         method: with its objective.
     """
 
-    def __init__(self, eye: Eye, identities: Tensor, targets: Tensor, jitters: Tensor, method: Method) -> None:
-        self.eye, self.identities, self.targets, self.jitters = eye, identities, targets, jitters
-        self.detour = method.detour * method.steps if targets.shape[1] else 0.0
+    def __init__(self, eye: Eye, identities: Tensor, jitters: Tensor, method: Method) -> None:
+        self.eye, self.identities, self.jitters = eye, identities, jitters
         self.objective = OBJECTIVES[method.objective]
         network = eye.recognizer.network
         self.gains = draw_gains(method.ghost, method.steps, len(branches(network))).tolist()
@@ -102,14 +98,9 @@ class Watcher:
         """The gradient through some of a step's views, (n, views, JITTER_NUMBERS), of patches that need none."""
         shown = patches.clone().requires_grad_(True)
         with as_ghost(self.eye.recognizer.network, self.gains[step]):
-            loss = self._loss(self.eye.embed(shown, views, degradation), step).sum()
+            loss = self.objective(self.eye.embed(shown, views, degradation), self.identities).sum()
         (gradient,) = torch.autograd.grad(loss, shown)
         return gradient
-
-    def _loss(self, embeddings: Tensor, step: int) -> Tensor:
-        if step < self.detour:
-            return -mean_similarity(embeddings, self.targets)
-        return self.objective(embeddings, self.identities)
 
 
 def gradients_of(watchers: Sequence[Watcher], patches: Tensor, step: int, degradation: Degradation) -> list[Tensor]:

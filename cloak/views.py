@@ -50,7 +50,7 @@ class ViewDistribution:
     mirror: float = 0.5
     blur: tuple[float, float] = (0.0, 2.0)
     resize: tuple[float, float] = (0.4, 1.0)
-    jpeg: float = 0.5
+    jpeg: float = 0.2
     jpeg_quality: tuple[float, float] = (50.0, 90.0)
 
 

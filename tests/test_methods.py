@@ -11,7 +11,7 @@ from cloak.constraint import Constraint
 from cloak.errors import UsageError
 from cloak.eye import Eye
 from cloak.methods import METHODS, MODES, Method, find_method
-from cloak.objectives import closeness_to_self, mean_similarity
+from cloak.objectives import closeness_to_self, similarity_to_self
 from cloak.optimize import cloak_patches
 from cloak.patches import PatchBatch, cut_patch, stack_patches
 from cloak.recognizers import Recognizer
@@ -58,7 +58,9 @@ def test_every_method_that_learns_moves_the_face_further_than_noise_of_its_size(
     eye, plain = Eye.of(batch, tiny, method), torch.tensor(NO_JITTER).expand(2, 1, -1)
     own = eye.embed(batch.pixels, plain)[:, 0]
     signs = 2 * torch.randint(2, delta.shape, generator=torch.Generator().manual_seed(0)) - 1
-    moved, noisy = (1 - mean_similarity(eye.embed(batch.pixels + d, plain), own) for d in (delta, delta.abs() * signs))
+    moved, noisy = (
+        1 - similarity_to_self(eye.embed(batch.pixels + d, plain), own) for d in (delta, delta.abs() * signs)
+    )
     assert (moved > 5 * noisy).all()
 
 

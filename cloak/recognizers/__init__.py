@@ -15,7 +15,6 @@ from cloak.recognizers.base import ARCFACE, InputSpec, Recognizer, RecognizerSpe
 from cloak.recognizers.networks import ARCHITECTURES, load_network
 from cloak.recognizers.onnx_file import smooth_crops
 from cloak.recognizers.source import Source, find_source
-from cloak.recognizers.targets import targets_of
 
 __all__ = [
     "ARCFACE",
@@ -59,16 +58,10 @@ def load_recognizer(
 def load_source(source: Source, device: torch.device | str = "cpu", *, gradients: bool = True) -> Recognizer:
     """Load what was found; see ``load_recognizer``."""
     network, mean = load_network(source, gradients=gradients)
-    targets = targets_of(source.name) if _ships(source) else None
-    recognizer = Recognizer(source.spec, network, mean, targets).to(device).to(memory_format=torch.channels_last)
+    recognizer = Recognizer(source.spec, network, mean).to(device).to(memory_format=torch.channels_last)
     if not source.architecture:  # those are tested
         _try(recognizer, device, gradients=gradients)
     return recognizer
-
-
-def _ships(source: Source) -> bool:
-    """Whether it is one of our surrogates, and no namesake."""
-    return source.name in SURROGATES and source.sha256 == find_source(source.name).sha256
 
 
 def _try(recognizer: Recognizer, device: torch.device | str, *, gradients: bool) -> None:

@@ -117,24 +117,15 @@ class Recognizer(nn.Module):
         network: preprocessed crops (n, 3, h, w) -> raw embeddings (n, d).
         embedding_mean: (d,) mean raw embedding of many people, subtracted before normalisation;
             none by default.
-        targets: (k, d) embeddings of strangers, see ``targets``; none by default.
     """
 
     embedding_mean: Tensor
-    targets: Tensor
 
-    def __init__(
-        self,
-        spec: RecognizerSpec,
-        network: nn.Module,
-        embedding_mean: Tensor | None = None,
-        targets: Tensor | None = None,
-    ) -> None:
+    def __init__(self, spec: RecognizerSpec, network: nn.Module, embedding_mean: Tensor | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.network = network
         self.register_buffer("embedding_mean", torch.zeros(1) if embedding_mean is None else embedding_mean)
-        self.register_buffer("targets", torch.zeros(0, 0) if targets is None else targets)
         self.eval().requires_grad_(False)
 
     def raw(self, crops: Tensor) -> Tensor:
