@@ -101,7 +101,8 @@ class RecognizerSpec(InputSpec):
         name: in reports and results.
         threshold: cosine similarity at or above which two faces pass for one person; None where
             nobody measured it.
-        share: how often it looks where surrogates take turns, beside the shares of the others.
+        share: how often it looks where surrogates take turns, beside the shares of the others; the less
+            often, the more each look counts.
     """
 
     name: str
