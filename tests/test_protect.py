@@ -260,7 +260,7 @@ def test_the_photos_of_the_shared_folder_are_protected(shared: Path, tmp_path: P
         assert face.visibility.dssim <= cloaker.method.dssim
         assert face.visibility.peak_dssim <= cloaker.method.peak_dssim
     hard = [report.source for report in reports if not report.protected and report.source]
-    # three faces, one of which comes close to dlib's threshold
-    assert {path.name for path in hard} <= {"obama_and_biden.jpg"}
+    # of several faces one may come close to dlib's threshold
+    assert {path.name for path in hard} <= {"obama_and_biden.jpg", "multiface.jpg"}
     again = list(Cloaker("high", device="cpu").protect_files(hard, tmp_path / "high"))
     assert all(report.protected for report in again), [report.reason for report in again]
