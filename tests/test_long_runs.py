@@ -335,7 +335,7 @@ def test_ctrl_c_finishes_the_photo_in_hand_and_says_how_to_go_on(
 ) -> None:
     out = tmp_path / "out"
     process = start(photos, out)
-    while not contents(out):
+    while not list(out.rglob("*.png")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
