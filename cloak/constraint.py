@@ -1,8 +1,8 @@
 """The budget of a batch of patches: what a perturbation may be, and what it costs.
 
-To second order, the DSSIM of a small change d is a weighted sum of squares, sum d^2 / (2 w) with
-w = 2 variance + C2 at each pixel: change costs little where the photo is textured and much where
-it is smooth. In that metric the steepest step is w * gradient, and the budget is a ball.
+The DSSIM of a change d is nearly a weighted sum of squares, sum d^2 / (2 w): change costs little
+where the photo is textured and much where it is smooth. In that metric the steepest step is
+w * gradient, and the budget is a ball.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +19,7 @@ from cloak.visibility import (
     Regions,
     dssim_map,
     face_mean,
+    gaussian_blur,
     local_statistics,
     regions_of,
     spread_windows,
@@ -34,7 +35,7 @@ class Constraint:
     """The budget of a batch, on its patches.
 
     Attributes:
-        texture: (n, 1, side, side) w = 2 variance + C2 of the clean patch, mean over colours.
+        statistics: ``local_statistics`` of the clean patches.
         chroma: (n, 1, 1, 1) bound of the colour, 0 for photos that have none.
     """
 
@@ -42,23 +43,33 @@ class Constraint:
     batch: PatchBatch
     regions: Regions
     statistics: tuple[Tensor, Tensor]
-    texture: Tensor
     chroma: Tensor
 
     @classmethod
     def of(cls, batch: PatchBatch, method: Method) -> "Constraint":
         statistics = local_statistics(batch.pixels)
-        texture = 2.0 * statistics[1].mean(dim=1, keepdim=True).clamp_min(0.0) + C2
         size = (batch.pixels.shape[2], batch.pixels.shape[3])
         regions = regions_of(batch.boxes, size, batch.pixels.device, stride=WINDOW_STRIDE)
         chroma = method.chroma * (~batch.grey).float()
-        return cls(method, batch, regions, statistics, texture, chroma)
+        return cls(method, batch, regions, statistics, chroma)
 
-    def direction(self, gradient: Tensor) -> Tensor:
-        """The steepest step in the metric of the budget, as long as the budget's radius."""
-        step = gradient * self.batch.masks**2 * self.texture
+    def texture(self, delta: Tensor) -> Tensor:
+        """The weights w of the metric, (n, 1, side, side), where patches are changed by ``delta`` already.
+
+        A pixel's change is seen by each of SSIM's windows that it lies in, and a window charges
+        d^2 / 2 over (variance before + variance after + C2). So 1 / w is the mean of their charges:
+        a pixel is as dear as the smoothest surface that it lies on.
+        """
+        before = self.statistics[1].clamp_min(0.0)
+        after = local_statistics(self.batch.pixels + delta)[1].clamp_min(0.0)
+        charge = (1.0 / (before + after + C2)).mean(dim=1, keepdim=True)
+        return 1.0 / gaussian_blur(charge)
+
+    def direction(self, gradient: Tensor, texture: Tensor) -> Tensor:
+        """The steepest step in the metric of these weights, as long as the budget's radius."""
+        step = gradient * self.batch.masks**2 * texture
         step = torch.where(self.chroma > 0.0, step, step.mean(dim=1, keepdim=True))
-        cost = face_mean((step**2 / (2.0 * self.texture)).mean(dim=1), self.regions)
+        cost = face_mean((step**2 / (2.0 * texture)).mean(dim=1), self.regions)
         length = (self.method.dssim / cost.clamp_min(1e-30)).sqrt()
         return step * length.view(-1, 1, 1, 1)
 

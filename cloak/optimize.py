@@ -72,7 +72,7 @@ def cloak_patches(
             gradients.append(balanced(gradients_of(watching, picture.detach(), step, degradation)))
         (gradient,) = torch.autograd.grad(ends, variable, gradients)
         with torch.no_grad():
-            moved = variable + rule.displacement(gradient, step, weight)
+            moved = variable + rule.displacement(gradient, variable, step, weight)
             variable = space.variable(constraint.project(space.delta(moved)))
         on_share((step + 1) / method.steps)
     return space.delta(variable)

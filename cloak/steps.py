@@ -14,30 +14,38 @@ from cloak.methods import Method
 LAST_STEP = 0.05
 """Length of the last step over that of the first, for the rules that have a schedule."""
 
+RENEWAL = 8
+"""Steps from one look at what the perturbation itself makes of the budget's metric to the next."""
+
 
 class Rule(Protocol):
     """The state of an optimiser."""
 
-    def displacement(self, gradient: Tensor, step: int, weight: float = 1.0) -> Tensor:
+    def displacement(self, gradient: Tensor, variable: Tensor, step: int, weight: float = 1.0) -> Tensor:
         """What to add to the variable.
 
         Args:
             gradient: (n, 3, s, s).
+            variable: where it was taken, the same shape.
             step: counts from 0.
             weight: how much this gradient counts beside those of the other steps.
         """
 
 
 class TextureSteps:
-    """Momentum steps along the steepest direction in the metric of the budget (``Constraint.direction``)."""
+    """Momentum steps along the steepest direction in the metric of the budget; the variable is the perturbation."""
 
     def __init__(self, method: Method, constraint: Constraint) -> None:
         self.method, self.constraint = method, constraint
         self.velocity = torch.zeros_like(constraint.batch.pixels)
+        self.texture = torch.empty(0)
 
-    def displacement(self, gradient: Tensor, step: int, weight: float = 1.0) -> Tensor:
+    def displacement(self, gradient: Tensor, variable: Tensor, step: int, weight: float = 1.0) -> Tensor:
+        if step % RENEWAL == 0:
+            self.texture = self.constraint.texture(variable)
         momentum = self.method.momentum
-        self.velocity = momentum * self.velocity + (1.0 - momentum) * weight * self.constraint.direction(gradient)
+        direction = self.constraint.direction(gradient, self.texture)
+        self.velocity = momentum * self.velocity + (1.0 - momentum) * weight * direction
         unbiased = self.velocity / (1.0 - momentum ** (step + 1))
         return -self.method.step_size * self._schedule(step) * unbiased
 
@@ -53,7 +61,7 @@ class SignSteps:
         self.method = method
         self.gathered = torch.zeros_like(constraint.batch.pixels)
 
-    def displacement(self, gradient: Tensor, step: int, weight: float = 1.0) -> Tensor:
+    def displacement(self, gradient: Tensor, variable: Tensor, step: int, weight: float = 1.0) -> Tensor:
         mean = gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
         self.gathered = self.method.momentum * self.gathered + weight * gradient / mean
         return -self.method.step_size * self.gathered.sign()
@@ -69,7 +77,7 @@ class AdadeltaSteps:
         self.gradients = torch.zeros_like(constraint.batch.pixels)
         self.updates = torch.zeros_like(self.gradients)
 
-    def displacement(self, gradient: Tensor, step: int, weight: float = 1.0) -> Tensor:
+    def displacement(self, gradient: Tensor, variable: Tensor, step: int, weight: float = 1.0) -> Tensor:
         self.gradients = self.DECAY * self.gradients + (1.0 - self.DECAY) * gradient**2
         update = ((self.updates + self.EPSILON) / (self.gradients + self.EPSILON)).sqrt() * gradient
         self.updates = self.DECAY * self.updates + (1.0 - self.DECAY) * update**2

@@ -95,6 +95,29 @@ def test_unknown_methods_and_impossible_budgets_are_refused() -> None:
         find_method("pgd", 1.0)
 
 
+def test_a_change_costs_what_the_metric_s_weights_say_on_both_sides_of_an_edge() -> None:
+    pixels = smooth_noise(160, 160, 5)
+    pixels[:, 75:] = 128  # flat from the middle of the face
+    patch = cut_patch(pixels, made_up_face(40, 30, 70))
+    constraint = Constraint.of(stack_patches([patch]), find_method("cloak", 0.009))
+    clean = constraint.batch.pixels
+    texture = constraint.texture(torch.zeros_like(clean))
+    ratios = []
+    for column in range(50, 100, 3):
+        changed = clean.clone()
+        changed[..., 80, column] += 0.004
+        ratios.append(dssim_map(clean, changed).double().sum() * 2 * texture[0, 0, 80, column] / 0.004**2)
+    assert max(ratios) < 1.2 * min(ratios)
+    assert texture.max() > 10 * texture.min()
+
+
+def test_a_change_makes_room_for_more_where_it_adds_contrast() -> None:
+    constraint = Constraint.of(batch_of(), find_method("cloak", 0.009))
+    clean = constraint.batch.pixels
+    stronger = 0.2 * (clean - clean.mean())
+    assert (constraint.texture(stronger) > constraint.texture(torch.zeros_like(clean))).all()
+
+
 def test_adadelta_is_that_of_pytorch() -> None:
     constraint = Constraint.of(batch_of(), find_method("fawkes-style", 0.009))
     rule = AdadeltaSteps(replace(constraint.method, step_size=2.0), constraint)
@@ -103,7 +126,7 @@ def test_adadelta_is_that_of_pytorch() -> None:
     optimizer = torch.optim.Adadelta([theirs], lr=2.0, rho=rule.DECAY, eps=rule.EPSILON)
     for step in range(4):
         gradient = torch.randn(ours.shape, generator=torch.Generator().manual_seed(step))
-        ours = ours + rule.displacement(gradient, step)
+        ours = ours + rule.displacement(gradient, ours, step)
         theirs.grad = gradient
         optimizer.step()
     torch.testing.assert_close(ours, theirs.detach())
@@ -113,9 +136,9 @@ def test_sign_steps_have_one_length_and_gather_normalised_gradients() -> None:
     constraint = Constraint.of(batch_of(), find_method("mifgsm-di", 0.009))
     rule = SignSteps(replace(constraint.method, step_size=0.5, momentum=1.0), constraint)
     up, down = torch.ones_like(constraint.batch.pixels), -torch.ones_like(constraint.batch.pixels)
-    assert (rule.displacement(1024.0 * up, 0) == -0.5).all()
-    assert (rule.displacement(0.125 * down, 1) == 0.0).all()  # as large as the first, once normalised
-    assert (rule.displacement(0.125 * down, 2) == 0.5).all()
+    assert (rule.displacement(1024.0 * up, up, 0) == -0.5).all()
+    assert (rule.displacement(0.125 * down, up, 1) == 0.0).all()  # as large as the first, once normalised
+    assert (rule.displacement(0.125 * down, up, 2) == 0.5).all()
 
 
 def test_tanh_space_is_undone_and_cannot_leave_the_range() -> None:
