@@ -67,7 +67,7 @@ class Constraint:
 
     def direction(self, gradient: Tensor, texture: Tensor) -> Tensor:
         """The steepest step in the metric of these weights, as long as the budget's radius."""
-        step = gradient * self.batch.masks**2 * texture
+        step = gradient * texture
         step = torch.where(self.chroma > 0.0, step, step.mean(dim=1, keepdim=True))
         cost = face_mean((step**2 / (2.0 * texture)).mean(dim=1), self.regions)
         length = (self.method.dssim / cost.clamp_min(1e-30)).sqrt()

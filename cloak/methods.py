@@ -49,7 +49,6 @@ class Method:
             identity is the mean of; 0: only the plain face.
         turns: surrogates take turns, one a step, as ``cloak.turns`` deals them out, and one of the
             usual share has at least so many; 0: all of them look in every step.
-        ghost: largest relative change of a surrogate's residual branches, drawn in every step.
         penalty: weight of a penalty on the DSSIM, one of ``cloak.constraint.PENALTIES``; 0: none.
         penalised: which penalty.
         blurred_too: whether the loss is also taken on a blurred copy of the patch.
@@ -73,7 +72,6 @@ class Method:
     objective: str = "similarity"
     identity_views: int = 0
     turns: int = 0
-    ghost: float = 0.0
     penalty: float = 0.0
     penalised: str = "excess"
     blurred_too: bool = False
@@ -111,7 +109,6 @@ def _cloak(dssim: float) -> Method:
         momentum=0.6,
         identity_views=2,
         turns=15,
-        ghost=0.4,
         views=ViewDistribution(),
     )
 

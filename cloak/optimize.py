@@ -11,7 +11,6 @@ from torch import Tensor
 
 from cloak.constraint import Constraint
 from cloak.eye import Eye
-from cloak.ghosts import as_ghost, branches, draw_gains
 from cloak.jpeg import jpeg
 from cloak.methods import Method
 from cloak.objectives import OBJECTIVES
@@ -91,14 +90,11 @@ class Watcher:
     def __init__(self, eye: Eye, identities: Tensor, jitters: Tensor, method: Method) -> None:
         self.eye, self.identities, self.jitters = eye, identities, jitters
         self.objective = OBJECTIVES[method.objective]
-        network = eye.recognizer.network
-        self.gains = draw_gains(method.ghost, method.steps, len(branches(network))).tolist()
 
     def gradient(self, patches: Tensor, views: Tensor, step: int, degradation: Degradation) -> Tensor:
         """The gradient through some of a step's views, (n, views, JITTER_NUMBERS), of patches that need none."""
         shown = patches.clone().requires_grad_(True)
-        with as_ghost(self.eye.recognizer.network, self.gains[step]):
-            loss = self.objective(self.eye.embed(shown, views, degradation), self.identities).sum()
+        loss = self.objective(self.eye.embed(shown, views, degradation), self.identities).sum()
         (gradient,) = torch.autograd.grad(loss, shown)
         return gradient
 

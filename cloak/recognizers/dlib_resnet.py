@@ -10,13 +10,11 @@ is a convolution with a bias. Equality with dlib's C++ code is tested in
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloak.ghosts import Branch
-
 STAGES = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
 """(channels, blocks, whether the first block halves the resolution), from the input up."""
 
 
-class ResidualBlock(Branch):
+class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut; a down block halves the resolution."""
 
     def __init__(self, inputs: int, outputs: int, *, down: bool) -> None:
@@ -27,9 +25,6 @@ class ResidualBlock(Branch):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv2(F.relu(self.conv1(x)))
-        gain = self.gain
-        if gain != 1.0:
-            y = gain * y
         if not self.down:
             return F.relu(x + y)
         shortcut = F.avg_pool2d(x, 2)
