@@ -103,7 +103,7 @@ def _cloak(dssim: float) -> Method:
         linf,
         chroma=4 / 255,
         peak_ratio=PEAK_RATIO,
-        steps=80,
+        steps=60,
         rule="texture",
         step_size=0.8,
         momentum=0.6,
