@@ -92,14 +92,17 @@ class Cloaker:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What decides how results look: for a journal, to tell whether they were made in one way."""
-        names = [recognizer.spec.name for recognizer in self._recognizers]
+        """What decides how results look: for a journal, to tell whether they were made in one way.
+
+        Of a surrogate that is its name, its model and preprocessing (by their hash), and its share.
+        """
+        marks = [f"{one.spec.name} {one.fingerprint[:8]} ({one.spec.share})" for one in self._recognizers]
         return {
             "version": __version__,
             "mode": self.method.name,
             "seed": self.seed,
             "metadata": self.metadata,
-            "surrogates": names,
+            "surrogates": marks,
             **({"identity": self._identities.digest} if self._identities.digest else {}),
         }
 

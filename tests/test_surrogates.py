@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cloak import UsageError, WeightsError
+from cloak import Cloaker, UsageError, WeightsError
 from cloak.recognizers import SURROGATES
 from cloak.surrogates import AUTO, load_surrogates
 from tests.test_bench_evaluators import colour_model
@@ -48,6 +48,17 @@ def test_auto_leaves_out_what_cannot_be_loaded_and_says_why(weights: Path) -> No
     assert notes[2].startswith(f"mine is on disk but left out: {weights / 'mine.toml'}: expected name, input")
     with pytest.raises(WeightsError, match="expected sha256 281cebca"):
         load_surrogates(["facenet-vggface2"])
+
+
+def test_a_journal_can_tell_a_surrogate_from_another_of_its_name(weights: Path) -> None:
+    own_model(weights)
+    first = Cloaker(surrogates=["mine"]).settings
+    assert Cloaker(surrogates=["mine"]).settings == first
+    (weights / "mine.toml").write_text('share = 1\nfile = "colours.onnx"')
+    slower = Cloaker(surrogates=["mine"]).settings
+    (weights / "mine.toml").write_text('file = "colours.onnx"\n[input]\nchannels = "BGR"')
+    other = Cloaker(surrogates=["mine"]).settings
+    assert len({str(settings["surrogates"]) for settings in (first, slower, other)}) == 3
 
 
 def test_named_ones_come_in_their_order_and_beside_auto(weights: Path, tmp_path: Path) -> None:

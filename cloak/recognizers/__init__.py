@@ -58,7 +58,11 @@ def load_recognizer(
 def load_source(source: Source, device: torch.device | str = "cpu", *, gradients: bool = True) -> Recognizer:
     """Load what was found; see ``load_recognizer``."""
     network, mean = load_network(source, gradients=gradients)
-    recognizer = Recognizer(source.spec, network, mean).to(device).to(memory_format=torch.channels_last)
+    recognizer = (
+        Recognizer(source.spec, network, mean, fingerprint=source.fingerprint())
+        .to(device)
+        .to(memory_format=torch.channels_last)
+    )
     if not source.architecture:  # those are tested
         _try(recognizer, device, gradients=gradients)
     return recognizer

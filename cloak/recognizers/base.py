@@ -118,12 +118,21 @@ class Recognizer(nn.Module):
         network: preprocessed crops (n, 3, h, w) -> raw embeddings (n, d).
         embedding_mean: (d,) mean raw embedding of many people, subtracted before normalisation;
             none by default.
+        fingerprint: a hash of what decides its embeddings; empty where it was made in memory.
     """
 
     embedding_mean: Tensor
 
-    def __init__(self, spec: RecognizerSpec, network: nn.Module, embedding_mean: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        spec: RecognizerSpec,
+        network: nn.Module,
+        embedding_mean: Tensor | None = None,
+        *,
+        fingerprint: str = "",
+    ) -> None:
         super().__init__()
+        self.fingerprint = fingerprint
         self.spec = spec
         self.network = network
         self.register_buffer("embedding_mean", torch.zeros(1) if embedding_mean is None else embedding_mean)
