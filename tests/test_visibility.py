@@ -119,6 +119,18 @@ def test_blur_keeps_a_constant_and_the_mean_of_the_inside() -> None:
     assert gaussian_blur(spike).sum() == pytest.approx(1.0, abs=1e-5)
 
 
+def test_blur_is_the_window_wherever_a_pixel_lies_in_its_block() -> None:
+    window = torch.exp(-0.5 * (torch.arange(-5.0, 6.0) / 1.5) ** 2)
+    window = torch.outer(window, window) / window.sum() ** 2
+    torch.testing.assert_close(gaussian_blur(torch.ones(1, 1, 70, 130)), torch.ones(1, 1, 70, 130))
+    for row, column in ((31, 64), (32, 63), (40, 95), (64, 100)):
+        spike = torch.zeros(1, 1, 75, 130)
+        spike[0, 0, row, column] = 1
+        blurred = gaussian_blur(spike)[0, 0]
+        torch.testing.assert_close(blurred[row - 5 : row + 6, column - 5 : column + 6], window)
+        assert blurred.sum() == pytest.approx(1.0, abs=1e-5)
+
+
 def test_colour_is_the_distance_in_scikit_images_lab() -> None:
     a = smooth_noise(60, 70)
     b = noisy(a, 8)
