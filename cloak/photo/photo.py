@@ -58,7 +58,8 @@ class Photo:
         """Whether the photo is black and white."""
         if self.single_channel:
             return True
-        spread = self.pixels.max(axis=2) - self.pixels.min(axis=2)
+        red, green, blue = np.moveaxis(self.pixels, 2, 0)  # a reduction over three numbers takes ten times as long
+        spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
         return bool((spread <= GREY_SPREAD).mean() >= GREY_SHARE)
 
 
