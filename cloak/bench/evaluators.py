@@ -78,7 +78,7 @@ def load_evaluator(reference: str, *, folder: Path | None = None, device: torch.
     except UsageError as error:
         raise UsageError(f"{error}; an evaluator can also be dlib-cpp or insightface:FOLDER") from None
     recognizer = load_source(source, device, gradients=False)
-    mark = fingerprint(source.fingerprint(), MTCNN)
+    mark = fingerprint(recognizer.fingerprint, MTCNN)
     return Evaluator(source.name, mark, locate_by_mtcnn(str(device)), embed_by(recognizer, device))
 
 
