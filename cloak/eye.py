@@ -12,8 +12,7 @@ from cloak.methods import Method
 from cloak.objectives import identity
 from cloak.patches import PatchBatch
 from cloak.recognizers.base import Recognizer
-from cloak.threads import each
-from cloak.views import JITTER_NUMBERS, MIRRORED, NO_JITTER, Degradation, degrade, jitter_matrices
+from cloak.views import JITTER_NUMBERS, NO_JITTER, Degradation, degrade, jitter_matrices
 
 
 @dataclass(frozen=True)
@@ -54,23 +53,11 @@ class Eye:
         embeddings: Tensor = self.recognizer(crops)
         return embeddings.view(faces, count, -1)
 
-    def identity(self, batch: PatchBatch, jitters: Tensor) -> Tensor:
-        """The own identity of clean patches, with what further photos tell of it; (n, d).
-
-        Args:
-            batch: n patches.
-            jitters: (views, n, JITTER_NUMBERS) of the views that join the plain face and its
-                mirror image; with none of them, the plain face alone.
-        """
-        plain = torch.tensor(NO_JITTER).repeat(len(batch.boxes), 1)
-        mirrored = torch.tensor([NO_JITTER if cut_off else MIRRORED for cut_off in batch.cut_off])
-        views = torch.cat([torch.stack([plain, mirrored]), jitters]) if len(jitters) else plain[None]
-
-        @torch.no_grad()
-        def through(view: Tensor) -> Tensor:
-            return self.embed(batch.pixels, view[:, None])
-
-        seen = identity(torch.cat(each(through, views), dim=1))
+    @torch.no_grad()
+    def identity(self, batch: PatchBatch) -> Tensor:
+        """The own identity of n clean patches as they are, with what further photos tell of it; (n, d)."""
+        plain = torch.tensor(NO_JITTER).repeat(len(batch.boxes), 1, 1)
+        seen = self.embed(batch.pixels, plain)[:, 0]
         name = self.recognizer.spec.name
         return torch.stack([_with_kin(own, kin.get(name)) for own, kin in zip(seen, batch.kin, strict=True)])
 

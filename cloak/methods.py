@@ -45,8 +45,6 @@ class Method:
         start: largest value of the random perturbation to start from, in 0..1 units.
         space: what the steps are taken in, one of ``cloak.steps.SPACES``.
         objective: what is minimised, one of ``cloak.objectives.OBJECTIVES``.
-        identity_views: random views, besides the plain and the mirrored one, that the own
-            identity is the mean of; 0: only the plain face.
         turns: surrogates take turns, one a step, as ``cloak.turns`` deals them out, and one of the
             usual share has at least so many; 0: all of them look in every step.
         penalty: weight of a penalty on the DSSIM, one of ``cloak.constraint.PENALTIES``; 0: none.
@@ -70,7 +68,6 @@ class Method:
     start: float = 0.0
     space: str = "pixels"
     objective: str = "similarity"
-    identity_views: int = 0
     turns: int = 0
     penalty: float = 0.0
     penalised: str = "excess"
@@ -107,7 +104,6 @@ def _cloak(dssim: float) -> Method:
         rule="texture",
         step_size=0.8,
         momentum=0.6,
-        identity_views=2,
         turns=15,
         views=ViewDistribution(),
     )

@@ -51,9 +51,9 @@ def cloak_patches(
     method = method.for_surrogates(shares)
     constraint = Constraint.of(batch, method)
     eyes = [Eye.of(batch, recognizer, method) for recognizer in recognizers]
-    jitters = draw_jitters(batch.seeds, max(method.steps, method.identity_views), method.views.count)
+    jitters = draw_jitters(batch.seeds, method.steps, method.views.count)
     jitters[:, list(batch.cut_off), :, MIRROR_NUMBER] = NO_JITTER[MIRROR_NUMBER]
-    identities = [eye.identity(batch, jitters[: method.identity_views, :, 0]) for eye in eyes]
+    identities = each(lambda eye: eye.identity(batch), eyes)
     watchers = [Watcher(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))

@@ -21,7 +21,6 @@ MIRROR_NUMBER = 4
 """Which of them decides about the mirror image."""
 
 NO_JITTER = (0.5, 0.5, 0.5, 0.5, 2.0)
-MIRRORED = (0.5, 0.5, 0.5, 0.5, -1.0)
 
 REFERENCE_SIDE = 150
 """Blur is given in pixels of a crop this high, and scales with the crop."""

@@ -5,7 +5,7 @@ from PIL import Image
 
 from cloak.align import to_tensor
 from cloak.views import (
-    MIRRORED,
+    MIRROR_NUMBER,
     NO_JITTER,
     Degradation,
     ViewDistribution,
@@ -29,7 +29,8 @@ def test_jitters_of_a_face_depend_on_its_seed_alone() -> None:
 
 
 def test_no_jitter_is_the_identity_and_mirrored_mirrors() -> None:
-    matrices = jitter_matrices(torch.tensor([NO_JITTER, MIRRORED]), VIEWS, (150, 120))
+    mirrored = (*NO_JITTER[:MIRROR_NUMBER], 0.0)
+    matrices = jitter_matrices(torch.tensor([NO_JITTER, mirrored]), VIEWS, (150, 120))
     torch.testing.assert_close(matrices[0], torch.eye(2, 3, dtype=torch.float64))
     expected = torch.tensor([[-1.0, 0, 119], [0, 1, 0]], dtype=torch.float64)
     torch.testing.assert_close(matrices[1], expected)
