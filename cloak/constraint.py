@@ -37,6 +37,7 @@ class Constraint:
     Attributes:
         statistics: ``local_statistics`` of the clean patches.
         chroma: (n, 1, 1, 1) bound of the colour, 0 for photos that have none.
+        dssim: (n,) budget of the face DSSIM on the patch; smaller where saving needs some of it, too.
     """
 
     method: Method
@@ -44,6 +45,7 @@ class Constraint:
     regions: Regions
     statistics: tuple[Tensor, Tensor]
     chroma: Tensor
+    dssim: Tensor
 
     @classmethod
     def of(cls, batch: PatchBatch, method: Method) -> "Constraint":
@@ -51,7 +53,8 @@ class Constraint:
         size = (batch.pixels.shape[2], batch.pixels.shape[3])
         regions = regions_of(batch.boxes, size, batch.pixels.device, stride=WINDOW_STRIDE)
         chroma = method.chroma * (~batch.grey).float()
-        return cls(method, batch, regions, statistics, chroma)
+        dssim = method.dssim * torch.where(batch.recoded, method.room, 1.0)
+        return cls(method, batch, regions, statistics, chroma, dssim)
 
     def texture(self, delta: Tensor) -> Tensor:
         """The weights w of the metric, (n, 1, side, side), where patches are changed by ``delta`` already.
@@ -70,7 +73,7 @@ class Constraint:
         step = gradient * texture
         step = torch.where(self.chroma > 0.0, step, step.mean(dim=1, keepdim=True))
         cost = face_mean((step**2 / (2.0 * texture)).mean(dim=1), self.regions)
-        length = (self.method.dssim / cost.clamp_min(1e-30)).sqrt()
+        length = (self.dssim / cost.clamp_min(1e-30)).sqrt()
         return step * length.view(-1, 1, 1, 1)
 
     def project(self, delta: Tensor) -> Tensor:
@@ -88,7 +91,7 @@ class Constraint:
         peaks = spread_windows((window_means(maps, self.regions) / self.method.peak_dssim).clamp_min(1.0), self.regions)
         local = peaks.clamp_min(1.0).rsqrt()  # (n, side, side)
         face = face_mean(maps * local**2, self.regions)
-        whole = (self.method.dssim / face.clamp_min(1e-30)).sqrt().clamp_max(1.0)
+        whole = (self.dssim / face.clamp_min(1e-30)).sqrt().clamp_max(1.0)
         return delta * local[:, None] * whole.view(-1, 1, 1, 1)
 
     def penalty(self, seen: Tensor) -> Tensor:

@@ -14,6 +14,9 @@ from cloak.views import ViewDistribution
 PEAK_RATIO = 6.0
 """The peak DSSIM may be this many times the face DSSIM; see benchmarks/METHOD.md."""
 
+ROOM = 0.8
+"""What saving a small face as JPEG leaves of its budget, about; see benchmarks/METHOD.md."""
+
 PATCH_FACE = 160
 """Longer side of the face box in the patch that the loop works on, at most, pixels."""
 
@@ -35,6 +38,7 @@ class Method:
         chroma: largest difference between the change of one colour channel and the mean change
             of the three, in 0..1 units; 0 for a cloak without colour.
         peak_ratio: budget of the peak DSSIM over that of the face DSSIM.
+        room: share of the DSSIM budget for the loop, where saving the patch's own pixels takes the rest.
         projected: whether each step ends within the DSSIM budget; else the perturbation is only
             scaled into it at the end.
         steps: of the optimiser.
@@ -60,6 +64,7 @@ class Method:
     linf: float
     chroma: float = 1.0
     peak_ratio: float = math.inf
+    room: float = 1.0
     projected: bool = True
     steps: int = 0
     rule: str = "sign"
@@ -100,6 +105,7 @@ def _cloak(dssim: float) -> Method:
         linf,
         chroma=4 / 255,
         peak_ratio=PEAK_RATIO,
+        room=ROOM,
         steps=60,
         rule="texture",
         step_size=0.8,

@@ -42,6 +42,7 @@ class FacePatch:
             face is cut off by its edge, so that the mask does not fall there.
         landmarks: (5, 2) in the patch.
         grey: whether the photo has no colour, so that the cloak may have none.
+        recoded: whether these are the photo's own pixels, and saving them will change them.
         seed: from the caller's seed and the patch's content, nothing else.
         kin: surrogate -> (k, d), embeddings of length 1 of the person's face in further photos.
     """
@@ -52,6 +53,7 @@ class FacePatch:
     mask_box: Box
     landmarks: NDArray[np.float64]
     grey: bool
+    recoded: bool
     seed: int
     kin: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -80,6 +82,7 @@ class PatchBatch:
         landmarks: (n, 5, 2) in the patches.
         masks: (n, 1, side, side) in 0..1: where a cloak may be.
         grey: (n, 1, 1, 1) bool.
+        recoded: (n,) bool, see ``FacePatch``.
         cut_off: for each face, whether the photo's edge cuts it off: it has no mirror image then.
         seeds: one for each face.
         schedule: see ``FacePatch``.
@@ -91,6 +94,7 @@ class PatchBatch:
     landmarks: NDArray[np.float64]
     masks: Tensor
     grey: Tensor
+    recoded: Tensor
     cut_off: tuple[bool, ...]
     seeds: tuple[int, ...]
     schedule: int
@@ -107,9 +111,15 @@ class Residual:
 
 
 def cut_patch(
-    pixels: Pixels, face: Face, *, grey: bool = False, seed: int = 0, patch_face: int = PATCH_FACE
+    pixels: Pixels,
+    face: Face,
+    *,
+    grey: bool = False,
+    lossy: bool = False,
+    seed: int = 0,
+    patch_face: int = PATCH_FACE,
 ) -> FacePatch:
-    """Cut the patch around one face of a photo; ``patch_face`` as in ``Method``."""
+    """Cut the patch around one face of a photo, which will be saved ``lossy``; ``patch_face`` as in ``Method``."""
     longer = max(face.width, face.height)
     scale = max(1.0, longer / patch_face)
     side = BLOCK * math.ceil(MARGIN * longer / scale / BLOCK)
@@ -126,6 +136,7 @@ def cut_patch(
         mask_box=_to_patch(frame, mask_box),
         landmarks=apply(invert(frame), face.landmarks),
         grey=grey,
+        recoded=lossy and scale == 1.0,
         seed=_content_seed(patch, seed),
     )
 
@@ -161,6 +172,7 @@ def stack_patches(patches: Sequence[FacePatch], device: torch.device | str = "cp
         landmarks=np.stack([patch.landmarks for patch in patches]),
         masks=torch.stack(masks).to(device),
         grey=torch.tensor([patch.grey for patch in patches], device=device).view(-1, 1, 1, 1),
+        recoded=torch.tensor([patch.recoded for patch in patches], device=device),
         cut_off=tuple(patch.mask_box != patch.box for patch in patches),
         seeds=tuple(patch.seed for patch in patches),
         schedule=schedule,
