@@ -47,6 +47,18 @@ def test_the_face_moves_away_from_itself_within_its_budget(tiny: Recognizer) -> 
     assert (1 - cloaked > 20 * (1 - noisy)).all()  # against noise of the same size
 
 
+@pytest.mark.parametrize(("lossy", "width", "room"), [(True, 70, METHOD.room), (False, 70, 1.0), (True, 200, 1.0)])
+def test_the_loop_leaves_room_for_what_saving_takes_of_a_small_face(
+    lossy: bool, width: int, room: float, tiny: Recognizer
+) -> None:
+    patch = cut_patch(smooth_noise(400, 400, 1), made_up_face(40, 30, width), lossy=lossy)
+    batch = stack_patches([patch])
+    delta = cloak([patch], [tiny])
+    maps = dssim_map(batch.pixels, batch.pixels + delta)
+    used = float(face_mean(maps, regions_of(batch.boxes, (patch.side, patch.side)))) / METHOD.dssim
+    assert 0.9 * room < used <= 1.001 * room
+
+
 def test_nothing_changes_outside_the_mask(tiny: Recognizer) -> None:
     patch = patch_of(1)
     delta = cloak([patch], [tiny])

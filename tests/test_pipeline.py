@@ -100,6 +100,20 @@ def test_the_similarity_is_the_surrogates(tiny: Recognizer) -> None:
     assert seen(taken) <= seen(coarsest)
 
 
+def test_those_who_look_oftenest_are_asked() -> None:
+    asked: list[str] = []
+
+    def one(name: str, share: int) -> Recognizer:
+        recognizer = tiny_recognizer(48)
+        recognizer.spec = replace(recognizer.spec, name=name, share=share)
+        recognizer.register_forward_pre_hook(lambda module, inputs: asked.append(name))
+        return recognizer
+
+    surrogates = [one("quick", 4), one("slow", 1), one("quick too", 4)]
+    encode_protected(prepared(jpeg()), [residual()], surrogates, METHOD, "a")
+    assert set(asked) == {"quick", "quick too"}
+
+
 def test_what_cannot_be_read_again_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     photo, read = replace(jpeg(), bytes=0), []
     similarities(monkeypatch, [0.9, 0.8, 0.8, 0.9, 0.9])
