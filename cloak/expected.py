@@ -13,9 +13,9 @@ from cloak.types import Expected
 
 MEASURED: Mapping[str, tuple[tuple[float, float, float], ...]] = MappingProxyType(
     {
-        "low": ((46.3, 0.022, 0.522), (92.9, 0.011, 0.444), (238.6, 0.022, 0.722)),
-        "mid": ((46.3, 0.289, 1.0), (92.9, 0.233, 1.0), (238.6, 0.311, 1.0)),
-        "high": ((46.3, 0.689, 1.0), (92.9, 0.422, 1.0), (238.6, 0.6, 1.0)),
+        "low": ((46.3, 0.022, 0.544), (92.9, 0.011, 0.4), (238.6, 0.022, 0.656)),
+        "mid": ((46.3, 0.278, 1.0), (92.9, 0.233, 0.978), (238.6, 0.311, 1.0)),
+        "high": ((46.3, 0.778, 1.0), (92.9, 0.444, 1.0), (238.6, 0.6, 1.0)),
     }
 )
 """Mode -> (width of the face in pixels, least and greatest share of matches that failed).
