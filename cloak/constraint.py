@@ -97,13 +97,13 @@ class Constraint:
     def penalty(self, seen: Tensor) -> Tensor:
         """What the method charges for the DSSIM of patches, summed over the faces."""
         dssim = face_mean(dssim_map(self.batch.pixels, seen, self.statistics), self.regions)
-        return self.method.penalty * PENALTIES[self.method.penalised](dssim, self.method.dssim).sum()
+        return self.method.penalty * PENALTIES[self.method.penalised](dssim, self.dssim).sum()
 
 
-PENALTIES: Mapping[str, Callable[[Tensor, float], Tensor]] = MappingProxyType(
+PENALTIES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {
         "excess": lambda dssim, budget: (dssim - budget).clamp_min(0.0) ** 2,
         "whole": lambda dssim, budget: dssim,
     }
 )
-"""What is charged for a DSSIM (n,), given the budget."""
+"""What is charged for a DSSIM (n,), given the budget (n,)."""

@@ -64,4 +64,4 @@ class Eye:
 
 def _with_kin(own: Tensor, kin: Tensor | None) -> Tensor:
     """Half way between a face (d,) and what the person's further faces (k, d) agree on."""
-    return own if kin is None else identity(torch.stack([own, identity(kin.to(own)[None])[0]])[None])[0]
+    return own if kin is None else identity(torch.stack([own, identity(kin.to(own))]))

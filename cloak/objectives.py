@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 def identity(embeddings: Tensor) -> Tensor:
-    """The direction that several views of one face agree on; (n, v, d) -> (n, d)."""
-    return F.normalize(embeddings.mean(dim=1), dim=1)
+    """The direction that several embeddings of one person agree on; (..., v, d) -> (..., d)."""
+    return F.normalize(embeddings.mean(dim=-2), dim=-1)
 
 
 def similarity_to_self(embeddings: Tensor, identities: Tensor) -> Tensor:

@@ -82,8 +82,10 @@ def cut(photo: Photo, name: str, found: Sequence[Face], method: Method, seed: in
             f"only faces narrower than {MIN_FACE} px were found in it ({small})" if small else "no face was found in it"
         )
         raise NoFaceError(f"{name}: {what}, so nothing was changed or written")
-    kind = {"grey": photo.grey, "lossy": not photo.encoding.lossless}
-    patches = tuple(cut_patch(photo.pixels, face, **kind, seed=seed, patch_face=method.patch_face) for face in faces)
+    grey, lossy = photo.grey, not photo.encoding.lossless
+    patches = tuple(
+        cut_patch(photo.pixels, face, grey=grey, lossy=lossy, seed=seed, patch_face=method.patch_face) for face in faces
+    )
     return Prepared(photo, faces, patches, small, tuple(found))
 
 
