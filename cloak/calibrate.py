@@ -68,14 +68,14 @@ class Composition:
         """The whole photo with every residual added, rounded."""
         original = self.photo.pixels
         changed: Pixels = original.copy()
-        limit = round(255 * self.method.linf)
+        limit = np.float32(round(255 * self.method.linf))
         for scale, residual in zip(self.scales or (1.0,) * len(self.residuals), self.residuals, strict=True):
             height, width = residual.values.shape[:2]
             where = np.s_[residual.top : residual.top + height, residual.left : residual.left + width]
             # where faces overlap the residuals add up, still within L-inf of the original
             total = changed[where] + 255.0 * scale * residual.values
-            lowest, highest = original[where] - float(limit), original[where] + float(limit)
-            changed[where] = np.rint(total.clip(lowest, highest).clip(0.0, 255.0)).astype(np.uint8)
+            total = total.clip(original[where] - limit, original[where] + limit, out=total)
+            changed[where] = np.rint(total.clip(0.0, 255.0, out=total), out=total)
         return changed
 
     def shrunk(self, saved: Pixels) -> "Composition":

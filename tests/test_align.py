@@ -12,6 +12,7 @@ from cloak.align import (
     crop_face,
     fit_similarity,
     invert,
+    oversampling_for,
     scale_of,
     soft_box_mask,
     to_tensor,
@@ -76,6 +77,16 @@ def test_a_crop_is_the_warp_of_the_whole_photo(similarity: Similarity) -> None:
     matrix = similarity(2.6, 30, 60, 10)
     whole = warp(to_tensor(pixels), torch.from_numpy(matrix)[None], (24, 24), oversampling=3)
     torch.testing.assert_close(crop(pixels, matrix, (24, 24)), whole, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [6.1, 9.3, 17.0])
+def test_a_large_face_is_reduced_first_and_shows_the_same(similarity: Similarity, scale: float) -> None:
+    pixels = smooth_noise(600, 750)
+    matrix = similarity(scale, 20, 300, -20)  # beyond the upper edge, too
+    whole = warp(to_tensor(pixels), torch.from_numpy(matrix)[None], (24, 24), oversampling_for(matrix))
+    difference = (crop(pixels, matrix, (24, 24)) - whole).abs()
+    assert difference.mean() < 0.01
+    assert difference.max() < 0.05
 
 
 def test_reduction_does_not_alias(similarity: Similarity) -> None:
