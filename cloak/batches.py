@@ -24,6 +24,16 @@ BYTES_A_CROP = 60_000_000
 SHARE_OF_MEMORY = 0.8
 """Of the GPU's free memory, what batches may use."""
 
+BYTES_A_PROCESS, SHARE_BESIDE = 1_500_000_000, 0.5
+"""What a process that only looks for faces and compares them takes of a GPU, a guess; and the share of its free
+memory that all of them may take."""
+
+
+def fit_beside(processes: int, device: torch.device) -> bool:
+    """Whether a GPU has room for so many processes that look for faces, beside the one that runs the loop."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return processes * BYTES_A_PROCESS <= SHARE_BESIDE * free
+
 
 class Perturb(Protocol):
     """What finds the perturbation of each patch, (3, side, side), on the CPU; in the patches' order."""
@@ -82,8 +92,8 @@ def perturb(
         method: budget and recipe.
         device: where the loop runs.
         on_share: called with the share of the work that is done, by one thread at a time.
-        room: for batches, of patches of one size and schedule; it shrinks when memory runs out. None: each face
-            goes by itself, as many at once as there are threads.
+        room: for batches, of patches of like size; it shrinks when memory runs out. None: each face goes by
+            itself, as many at once as there are threads.
 
     Raises:
         CloakError: the GPU's memory does not suffice for a single face.
@@ -97,7 +107,9 @@ def perturb(
                 on_share(sum(shares) / len(patches))
 
         batch = stack_patches([patches[index] for index in indices], device)
-        return dict(zip(indices, cloak_patches(batch, recognizers, method, on_share_of_batch).cpu(), strict=True))
+        deltas = cloak_patches(batch, recognizers, method, on_share_of_batch).cpu()
+        found = zip(indices, deltas, batch.sides, strict=True)
+        return {index: delta[:, :side, :side].clone() for index, delta, side in found}
 
     alone = each(lambda index: run([index]), range(len(patches))) if room is None else _in_batches(patches, run, room)
     deltas = {index: delta for found in alone for index, delta in found.items()}
@@ -107,11 +119,10 @@ def perturb(
 def _in_batches(
     patches: Sequence[FacePatch], run: Callable[[Sequence[int]], dict[int, Tensor]], room: Room
 ) -> Iterator[dict[int, Tensor]]:
-    """What ``run`` gives for patches of one size and schedule, as many at once as there is room for."""
-    kinds = [(patch.side, patch.schedule) for patch in patches]
-    waiting = sorted(range(len(patches)), key=kinds.__getitem__)
+    """What ``run`` gives for patches, those of like size first, as many at once as there is room for."""
+    waiting = sorted(range(len(patches)), key=lambda index: patches[index].side)
     while waiting:
-        indices = [index for index in waiting[: room.faces] if kinds[index] == kinds[waiting[0]]]
+        indices = waiting[: room.faces]
         try:
             yield run(indices)
         except torch.OutOfMemoryError:

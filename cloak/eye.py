@@ -1,6 +1,7 @@
 """A recogniser looking at a batch of patches, each aligned for it, through random views."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,16 +41,16 @@ class Eye:
         oversampling = max(1, math.ceil(eyes_in_patch / eyes_in_crop - 0.25))
         return cls(recognizer, method, alignments, oversampling)
 
-    def embed(self, patches: Tensor, jitters: Tensor, degradation: Degradation | None = None) -> Tensor:
-        """See each patch through its views; (n, 3, s, s), (n, v, JITTER_NUMBERS) -> (n, v, d)."""
+    def embed(self, patches: Tensor, jitters: Tensor, degradations: Sequence[Degradation] = ()) -> Tensor:
+        """See each patch through its views; (n, 3, s, s), (n, v, JITTER_NUMBERS), n or none -> (n, v, d)."""
         faces, count = jitters.shape[:2]
         size = self.recognizer.spec.size
         jitter = jitter_matrices(jitters.reshape(faces * count, JITTER_NUMBERS), self.method.views, size).numpy()
         alignments = self.alignments.repeat(count, axis=0)
         matrices = torch.from_numpy(compose(alignments, jitter)).to(patches.device)
         crops = warp(patches.repeat_interleave(count, dim=0), matrices, size, self.oversampling)
-        if degradation is not None:
-            crops = degrade(crops, degradation)
+        if degradations:
+            crops = degrade(crops, [degradation for degradation in degradations for _ in range(count)])
         embeddings: Tensor = self.recognizer(crops)
         return embeddings.view(faces, count, -1)
 

@@ -7,6 +7,7 @@ seven times as long.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -38,28 +39,37 @@ CHROMINANCE = (
 """ITU T.81, K.2."""
 
 
-def jpeg(images: Tensor, quality: float) -> Tensor:
-    """What JPEG at a quality makes of pictures, with halved chroma (4:2:0).
+def jpeg(images: Tensor, qualities: Sequence[float]) -> Tensor:
+    """What JPEG makes of pictures, with halved chroma (4:2:0).
 
     Args:
         images: (n, 3, h, w) in 0..1, sides multiples of 16.
-        quality: 1..100, as libjpeg's.
+        qualities: of each, 1..100, as libjpeg's; 0 for one that stays as it is.
     """
-    scale = (5000.0 / quality if quality < 50 else 200.0 - 2.0 * quality) / 100.0
+    scales = torch.tensor([_scale(quality) for quality in qualities], device=images.device)
     to_ycc, back = _colours(images.device)
     planes = torch.einsum("ij,njhw->nihw", to_ycc, 255.0 * images)
-    luminance = _coded(planes[:, :1] - 128.0, LUMINANCE, scale) + 128.0
-    chrominance = _coded(F.avg_pool2d(planes[:, 1:], 2), CHROMINANCE, scale)
+    luminance = _coded(planes[:, :1] - 128.0, LUMINANCE, scales) + 128.0
+    chrominance = _coded(F.avg_pool2d(planes[:, 1:], 2), CHROMINANCE, scales)
     fine = F.interpolate(chrominance, scale_factor=2, mode="bilinear")
     decoded = torch.einsum("ij,njhw->nihw", back, torch.cat([luminance, fine], dim=1))
-    return (decoded / 255.0).clamp(0.0, 1.0)
+    coded = (decoded / 255.0).clamp(0.0, 1.0)
+    return coded if all(qualities) else torch.where((scales < math.inf).view(-1, 1, 1, 1), coded, images)
 
 
-def _coded(planes: Tensor, table: tuple[tuple[int, ...], ...], scale: float) -> Tensor:
-    """Planes (n, c, h, w) after the transform of each block, quantisation, and the way back."""
+def _scale(quality: float) -> float:
+    """What libjpeg multiplies its tables with; infinite for 0."""
+    if not quality:
+        return math.inf
+    return (5000.0 / quality if quality < 50 else 200.0 - 2.0 * quality) / 100.0
+
+
+def _coded(planes: Tensor, table: tuple[tuple[int, ...], ...], scales: Tensor) -> Tensor:
+    """Planes (n, c, h, w) after the transform of each block, quantisation by scaled tables (n,), and the way back."""
     n, c, height, width = planes.shape
     cosines = _cosines(planes.device)
-    steps = (scale * torch.tensor(table)).add(0.5).floor().clamp(1, 255).to(planes)[:, None]  # (8, 1, 8)
+    scaled = scales[:, None, None] * torch.tensor(table, device=planes.device)  # (n, 8, 8)
+    steps = scaled.add(0.5).floor().clamp(1, 255).view(n, 1, 1, 8, 1, 8)
     rows = cosines @ planes.reshape(n, c, height // 8, 8, width)
     coefficients = (rows.reshape(-1, 8) @ cosines.T).view(n, c, height // 8, 8, width // 8, 8)
     levels = coefficients / steps

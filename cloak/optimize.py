@@ -21,8 +21,8 @@ from cloak.threads import each
 from cloak.turns import shuffled, turn_order, turn_weights
 from cloak.views import MIRROR_NUMBER, NO_JITTER, Degradation, draw_degradations, draw_jitters, soften
 
-START_SEED = 1
-"""Added to a face's seed for its random start, so that this is not its first view."""
+START_SEED, ORDER_SEED = 1, 2
+"""Added to a face's seed for its random start, and for the order of its degradations."""
 
 
 def cloak_patches(
@@ -37,7 +37,7 @@ def cloak_patches(
     in the batch.
 
     Args:
-        batch: patches of one size.
+        batch: of patches.
         recognizers: the surrogates, on the batch's device.
         method: the budget and the recipe.
         on_share: called with the share of the steps that is done, after each.
@@ -57,18 +57,19 @@ def cloak_patches(
     watchers = [Watcher(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))
-    order = shuffled(turn_order(shares, method.steps), 2 * batch.schedule)
+    order = shuffled(turn_order(shares, method.steps), 0)
     weights = turn_weights(shares)
-    degradations = shuffled(draw_degradations(method.views, method.steps), 2 * batch.schedule + 1)
-    for step, degradation in enumerate(degradations):
+    drawn = draw_degradations(method.views, method.steps)
+    of_each = [shuffled(drawn, seed + ORDER_SEED) for seed in batch.seeds]
+    for step, degradations in enumerate(zip(*of_each, strict=True)):
         variable.requires_grad_(True)
         seen = (batch.pixels + space.delta(variable)).clamp(0.0, 1.0)
         ends = [constraint.penalty(seen)] if method.penalty else []
         gradients: list[Tensor | None] = [None] * len(ends)
         watching, weight = ([watchers[order[step]]], weights[order[step]]) if method.turns else (watchers, 1.0)
-        for picture in _pictures(seen, method, degradation):
+        for picture in _pictures(seen, method, degradations):
             ends.append(picture)
-            gradients.append(balanced(gradients_of(watching, picture.detach(), step, degradation)))
+            gradients.append(balanced(gradients_of(watching, picture.detach(), step, degradations)))
         (gradient,) = torch.autograd.grad(ends, variable, gradients)
         with torch.no_grad():
             moved = variable + rule.displacement(gradient, variable, step, weight)
@@ -91,23 +92,25 @@ class Watcher:
         self.eye, self.identities, self.jitters = eye, identities, jitters
         self.objective = OBJECTIVES[method.objective]
 
-    def gradient(self, patches: Tensor, views: Tensor, step: int, degradation: Degradation) -> Tensor:
+    def gradient(self, patches: Tensor, views: Tensor, degradations: Sequence[Degradation]) -> Tensor:
         """The gradient through some of a step's views, (n, views, JITTER_NUMBERS), of patches that need none."""
         shown = patches.clone().requires_grad_(True)
-        loss = self.objective(self.eye.embed(shown, views, degradation), self.identities).sum()
+        loss = self.objective(self.eye.embed(shown, views, degradations), self.identities).sum()
         (gradient,) = torch.autograd.grad(loss, shown)
         return gradient
 
 
-def gradients_of(watchers: Sequence[Watcher], patches: Tensor, step: int, degradation: Degradation) -> list[Tensor]:
+def gradients_of(
+    watchers: Sequence[Watcher], patches: Tensor, step: int, degradations: Sequence[Degradation]
+) -> list[Tensor]:
     """Each surrogate's gradient in a step; on a CPU each view of each is a piece of work by itself."""
-    at_once = patches.is_cuda
+    at_once = patches.device.type != "cpu"
     pieces = [
         (watcher, views)
         for watcher in watchers
         for views in ([watcher.jitters[step]] if at_once else torch.split(watcher.jitters[step], 1, dim=1))
     ]
-    found = each(lambda piece: piece[0].gradient(patches, piece[1], step, degradation), pieces)
+    found = each(lambda piece: piece[0].gradient(patches, piece[1], degradations), pieces)
     count = len(pieces) // len(watchers)
     return [torch.stack(found[first : first + count]).mean(dim=0) for first in range(0, len(found), count)]
 
@@ -133,13 +136,16 @@ def _random_start(batch: PatchBatch, method: Method) -> Tensor:
     """Uniform noise, for each face from its own seed."""
     if not method.start:
         return torch.zeros_like(batch.pixels)
-    generators = [torch.Generator().manual_seed(seed + START_SEED) for seed in batch.seeds]
-    drawn = torch.stack([torch.rand(batch.pixels.shape[1:], generator=generator) for generator in generators])
-    return method.start * (2.0 * drawn.to(batch.pixels) - 1.0)
+    start = torch.zeros_like(batch.pixels)
+    for one, seed, side in zip(start, batch.seeds, batch.sides, strict=True):
+        drawn = torch.rand(3, side, side, generator=torch.Generator().manual_seed(seed + START_SEED))
+        one[:, :side, :side] = method.start * (2.0 * drawn - 1.0)
+    return start
 
 
-def _pictures(seen: Tensor, method: Method, degradation: Degradation) -> list[Tensor]:
+def _pictures(seen: Tensor, method: Method, degradations: Sequence[Degradation]) -> list[Tensor]:
     """What the recognisers are shown of the patches in one step."""
-    if degradation.jpeg_quality:
-        seen = jpeg(seen, degradation.jpeg_quality)
+    qualities = [degradation.jpeg_quality for degradation in degradations]
+    if any(qualities):
+        seen = jpeg(seen, qualities)
     return [seen, soften(seen)] if method.blurred_too else [seen]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,10 +22,6 @@ from cloak.types import Box, Face, Pixels
 
 MARGIN = 1.4
 """Side of the patch over the longer side of the box."""
-
-SCHEDULES = 8
-"""How many orders of turns and degradations there are: two photos of a person mostly have different ones,
-so that their cloaks do not come out alike, and a GPU's batches still find company."""
 
 BLOCK = 16
 """Patch sides are multiples of this: a JPEG block with halved chroma."""
@@ -62,11 +59,6 @@ class FacePatch:
         return self.pixels.shape[1]
 
     @property
-    def schedule(self) -> int:
-        """Which of the SCHEDULES the loop follows."""
-        return self.seed % SCHEDULES
-
-    @property
     def known(self) -> int:
         """From how many further faces the person is known."""
         return max((len(rows) for rows in self.kin.values()), default=0)
@@ -74,10 +66,11 @@ class FacePatch:
 
 @dataclass(frozen=True)
 class PatchBatch:
-    """Patches of one size and schedule, stacked.
+    """Patches, stacked; the smaller ones reach to the right and below as far as the largest, by their last pixels.
 
     Attributes:
         pixels: (n, 3, side, side).
+        sides: of each patch by itself.
         boxes: in the patches.
         landmarks: (n, 5, 2) in the patches.
         masks: (n, 1, side, side) in 0..1: where a cloak may be.
@@ -85,11 +78,11 @@ class PatchBatch:
         recoded: (n,) bool, see ``FacePatch``.
         cut_off: for each face, whether the photo's edge cuts it off: it has no mirror image then.
         seeds: one for each face.
-        schedule: see ``FacePatch``.
         kin: for each face, see ``FacePatch``.
     """
 
     pixels: Tensor
+    sides: tuple[int, ...]
     boxes: tuple[Box, ...]
     landmarks: NDArray[np.float64]
     masks: Tensor
@@ -97,7 +90,6 @@ class PatchBatch:
     recoded: Tensor
     cut_off: tuple[bool, ...]
     seeds: tuple[int, ...]
-    schedule: int
     kin: tuple[Mapping[str, Tensor], ...]
 
 
@@ -163,11 +155,17 @@ def _content_seed(patch: Tensor, seed: int) -> int:
 
 
 def stack_patches(patches: Sequence[FacePatch], device: torch.device | str = "cpu") -> PatchBatch:
-    """Patches of one size and schedule -> a batch on a device."""
-    (schedule,) = {patch.schedule for patch in patches}
-    masks = [soft_box_mask((patch.side, patch.side), patch.mask_box) for patch in patches]
+    """Patches -> a batch on a device."""
+    sides = tuple(patch.side for patch in patches)
+    beyond = [(0, max(sides) - side) * 2 for side in sides]
+    pixels = [F.pad(patch.pixels[None], more, mode="replicate") for patch, more in zip(patches, beyond, strict=True)]
+    masks = [
+        F.pad(soft_box_mask((patch.side, patch.side), patch.mask_box), more)
+        for patch, more in zip(patches, beyond, strict=True)
+    ]
     return PatchBatch(
-        pixels=torch.stack([patch.pixels for patch in patches]).to(device),
+        pixels=torch.cat(pixels).to(device),
+        sides=sides,
         boxes=tuple(patch.box for patch in patches),
         landmarks=np.stack([patch.landmarks for patch in patches]),
         masks=torch.stack(masks).to(device),
@@ -175,7 +173,6 @@ def stack_patches(patches: Sequence[FacePatch], device: torch.device | str = "cp
         recoded=torch.tensor([patch.recoded for patch in patches], device=device),
         cut_off=tuple(patch.mask_box != patch.box for patch in patches),
         seeds=tuple(patch.seed for patch in patches),
-        schedule=schedule,
         kin=tuple(patch.kin for patch in patches),
     )
 

@@ -2,7 +2,7 @@
 
 Each face and view has its own alignment jitter: a similarity around the crop's centre, perhaps
 mirrored. What happens to the picture as a whole (JPEG, then blur, reduction and enlargement of
-the crop) is drawn once a step. Blur and resize are linear and separable, so both together are
+the crop) is the same for all views of a face in a step. Blur and resize are linear and separable, so both together are
 one matrix, applied along the rows and along the columns.
 """
 
@@ -55,7 +55,7 @@ class ViewDistribution:
 
 @dataclass(frozen=True)
 class Degradation:
-    """What happens to the whole picture in one step.
+    """What happens to a face's whole picture in one step.
 
     Attributes:
         blur: sigma, pixels of a 150-px crop.
@@ -79,7 +79,7 @@ def draw_jitters(seeds: Sequence[int], steps: int, count: int) -> Tensor:
 
 
 def draw_degradations(views: ViewDistribution, steps: int) -> list[Degradation]:
-    """One degradation a step, always the same sequence: what a batch shares must not vary."""
+    """One degradation a step, always the same ones; each face has them in its own order."""
     numbers = torch.rand(steps, 4, generator=torch.Generator().manual_seed(0)).tolist()
     return [
         Degradation(
@@ -117,15 +117,20 @@ def jitter_matrices(numbers: Tensor, views: ViewDistribution, size: tuple[int, i
     return torch.cat([linear, (moved - linear @ centre)[..., None]], dim=-1)
 
 
-def degrade(crops: Tensor, degradation: Degradation) -> Tensor:
-    """Blur crops, reduce and enlarge them; (k, 3, h, w) -> (k, 3, h, w)."""
+def degrade(crops: Tensor, degradations: Sequence[Degradation]) -> Tensor:
+    """Blur crops, reduce and enlarge them, each in its own way; (k, 3, h, w) -> (k, 3, h, w)."""
     height, width = crops.shape[2:]
-    sigma = degradation.blur * height / REFERENCE_SIDE
-    rows, columns = (_matrix(sigma, degradation.resize, length, crops.device) for length in (height, width))
-    return ((crops @ columns.T).transpose(2, 3) @ rows.T).transpose(2, 3)
+    rows, columns = (_matrices(degradations, height, length, crops.device) for length in (height, width))
+    return ((crops @ columns).transpose(2, 3) @ rows).transpose(2, 3)
 
 
-@lru_cache(maxsize=512)  # one for each step and side; every face goes through the same
+def _matrices(degradations: Sequence[Degradation], height: int, length: int, device: torch.device) -> Tensor:
+    """What crops that high are multiplied with along an axis: (length, length) for one, else (k, 1, length, length)."""
+    found = [_matrix(one.blur * height / REFERENCE_SIDE, one.resize, length, device).T for one in degradations]
+    return found[0] if len(found) == 1 else torch.stack(found)[:, None]
+
+
+@lru_cache(maxsize=512)  # one for each step and side; every face goes through the same ones
 def _matrix(sigma: float, factor: float, length: int, device: torch.device) -> Tensor:
     """Blur, then reduction and enlargement, along an axis."""
     return (resize_matrix(factor, length) @ blur_matrix(sigma, length)).to(device)

@@ -45,7 +45,7 @@ def gaussian_blur(images: Tensor) -> Tensor:
 def _blur_along(images: Tensor) -> Tensor:
     """Blur along the last axis, block by block."""
     length = images.shape[-1]
-    blocks = _window_blocks(length, length if images.is_cuda else BLOCK, images.device, images.dtype)
+    blocks = _window_blocks(length, BLOCK if images.device.type == "cpu" else length, images.device, images.dtype)
     return torch.cat([images[..., start:end] @ weights for start, end, weights in blocks], dim=-1)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from cloak.batches import BYTES_A_CROP, FACES_ON_GPU, SHARE_OF_MEMORY, Room, perturb
 from cloak.errors import CloakError
 from cloak.methods import MODES
-from cloak.patches import SCHEDULES, FacePatch, PatchBatch, cut_patch
+from cloak.patches import FacePatch, PatchBatch, cut_patch
 from cloak.recognizers import Recognizer, load_recognizer
 from tests.helpers import made_up_face, smooth_noise
 
@@ -18,16 +18,15 @@ METHOD = MODES["mid"]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
-def patches_of(*widths: int, schedules: Sequence[int] = ()) -> list[FacePatch]:
-    cut = [cut_patch(smooth_noise(160, 160, seed), made_up_face(30, 20, width)) for seed, width in enumerate(widths)]
-    return [replace(patch, seed=schedule) for patch, schedule in zip(cut, schedules or [0] * len(cut), strict=True)]
+def patches_of(*widths: int) -> list[FacePatch]:
+    return [cut_patch(smooth_noise(160, 160, seed), made_up_face(30, 20, width)) for seed, width in enumerate(widths)]
 
 
 class Loop:
     """Gives back the patches; refuses batches that are larger than its memory."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, memory: int = 1000) -> None:
-        self.memory, self.sizes = memory, list[int]()
+        self.memory, self.sizes, self.sides = memory, list[int](), list[int]()
         monkeypatch.setattr("cloak.batches.cloak_patches", self)
 
     def __call__(
@@ -36,24 +35,19 @@ class Loop:
         if len(batch.seeds) > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.sizes.append(len(batch.seeds))
+        self.sides.append(batch.pixels.shape[2])
         on_share(0.5)
         on_share(1.0)
         return batch.pixels
 
 
-def test_patches_of_one_size_go_together_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, patches, told = Loop(monkeypatch), patches_of(50, 70, 50, 70, 50, 50), list[float]()
-    found = perturb(patches, (), METHOD, CPU, told.append, room=Room(3))
+def test_patches_of_like_size_go_together_and_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, patches, told = Loop(monkeypatch), patches_of(50, 70, 50, 70, 50), list[float]()
+    found = perturb(patches, (), METHOD, CPU, told.append, room=Room(2))
     assert all(torch.equal(delta, patch.pixels) for delta, patch in zip(found, patches, strict=True))
-    assert loop.sizes == [3, 1, 2]
-    assert told == pytest.approx([1.5 / 6, 3 / 6, 3.5 / 6, 4 / 6, 5 / 6, 6 / 6])
-
-
-def test_patches_of_different_schedules_go_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, patches = Loop(monkeypatch), patches_of(50, 50, 50, 50, schedules=[1, 0, SCHEDULES, 1])
-    found = perturb(patches, (), METHOD, CPU, room=Room(8))
-    assert all(torch.equal(delta, patch.pixels) for delta, patch in zip(found, patches, strict=True))
-    assert loop.sizes == [2, 2]
+    assert loop.sizes == [2, 2, 1]
+    assert loop.sides == [patches[0].side, patches[1].side, patches[1].side]
+    assert told == pytest.approx([1 / 5, 2 / 5, 3 / 5, 4 / 5, 4.5 / 5, 5 / 5])
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_no_face_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

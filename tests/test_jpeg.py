@@ -29,7 +29,7 @@ def face() -> Pixels:
 def test_it_does_to_a_face_what_pillow_does(face: Pixels, quality: int) -> None:
     saved = to_tensor(np.asarray(pillows(face, quality)))
     original = to_tensor(face)
-    coded = jpeg(original, float(quality))
+    coded = jpeg(original, [float(quality)])
     off, loss = (255 * float((other - saved).abs().mean()) for other in (coded, original))
     assert off < 2.0
     assert off < 0.4 * loss
@@ -45,11 +45,24 @@ def test_at_quality_50_the_tables_are_the_standards() -> None:
 
 def test_faces_of_a_batch_do_not_touch_each_other(face: Pixels) -> None:
     both = torch.cat([to_tensor(face), to_tensor(face).flip(3)])
-    torch.testing.assert_close(jpeg(both, 60.0)[1:], jpeg(both[1:], 60.0), atol=1e-6, rtol=0)
+    coded = jpeg(both, [30.0, 60.0])
+    for index, quality in enumerate([30.0, 60.0]):
+        torch.testing.assert_close(
+            coded[index : index + 1], jpeg(both[index : index + 1], [quality]), atol=1e-6, rtol=0
+        )
+
+
+def test_a_quality_of_0_leaves_a_face_as_it_is(face: Pixels) -> None:
+    both = torch.cat([to_tensor(face), to_tensor(face).flip(3)]).requires_grad_(True)
+    coded = jpeg(both, [0.0, 60.0])
+    assert torch.equal(coded[0], both[0])
+    (gradient,) = torch.autograd.grad(coded.sum(), both)
+    assert torch.equal(gradient[0], torch.ones_like(both[0]))
+    assert gradient.isfinite().all()
 
 
 def test_every_pixel_has_a_gradient(face: Pixels) -> None:
     image = to_tensor(face).requires_grad_(True)
-    (gradient,) = torch.autograd.grad(jpeg(image, 70.0).square().sum(), image)
+    (gradient,) = torch.autograd.grad(jpeg(image, [70.0]).square().sum(), image)
     assert (gradient != 0).float().mean() > 0.95
     assert gradient.isfinite().all()

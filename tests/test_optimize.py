@@ -9,18 +9,17 @@ from cloak.eye import Eye
 from cloak.methods import MODES, Method
 from cloak.objectives import identity, similarity_to_self
 from cloak.optimize import cloak_patches
-from cloak.patches import SCHEDULES, FacePatch, cut_patch, stack_patches
+from cloak.patches import FacePatch, cut_patch, stack_patches
 from cloak.recognizers import Recognizer
-from cloak.views import NO_JITTER
+from cloak.views import NO_JITTER, Degradation
 from cloak.visibility import dssim_map, face_mean, regions_of
 from tests.helpers import made_up_face, smooth_noise, tiny_recognizer
 
 METHOD = replace(MODES["mid"], steps=30, turns=15)
 
 
-def patch_of(seed: int, *, grey: bool = False, schedule: int = 0) -> FacePatch:
-    patch = cut_patch(smooth_noise(160, 160, seed, grey=grey), made_up_face(40, 30, 70), grey=grey)
-    return replace(patch, seed=patch.seed // SCHEDULES * SCHEDULES + schedule)
+def patch_of(seed: int, *, grey: bool = False, width: int = 70) -> FacePatch:
+    return cut_patch(smooth_noise(160, 160, seed, grey=grey), made_up_face(40, 30, width), grey=grey)
 
 
 def cloak(patches: list[FacePatch], recognizers: list[Recognizer]) -> Tensor:
@@ -134,20 +133,33 @@ def test_a_surrogate_of_a_larger_share_looks_more_often(monkeypatch: pytest.Monk
     assert Counter(looking) == {0: 3, 1: 6}
 
 
-def test_the_schedule_is_the_order_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_faces_have_the_same_turns_and_each_its_own_degradations(monkeypatch: pytest.MonkeyPatch) -> None:
     recognizers = [tiny_recognizer(), tiny_recognizer(40), tiny_recognizer(32)]
-    orders = [
-        looks(patch_of(seed, schedule=schedule), recognizers, METHOD, monkeypatch)
-        for seed, schedule in ((1, 0), (2, 0), (1, 1))
-    ]
+    orders = [looks(patch_of(seed), recognizers, METHOD, monkeypatch) for seed in (1, 2)]
     assert orders[0] == orders[1]
-    assert orders[0] != orders[2]
-    assert sorted(orders[0]) == sorted(orders[2])
+    shown: list[tuple[Degradation, ...]] = []
+
+    def gradients(watchers: object, patches: Tensor, step: int, degradations: tuple[Degradation, ...]) -> list[Tensor]:
+        shown.append(degradations)
+        return [torch.ones_like(patches)]
+
+    monkeypatch.setattr("cloak.optimize.gradients_of", gradients)
+    cloak([patch_of(1), patch_of(2)], recognizers)
+    first, second = zip(*shown, strict=True)
+    assert first != second
+    assert Counter(first) == Counter(second)
 
 
-def test_patches_of_different_schedules_are_no_batch() -> None:
-    with pytest.raises(ValueError, match="unpack"):
-        stack_patches([patch_of(1), patch_of(1, schedule=1)])
+def test_patches_of_different_sizes_come_out_of_a_batch_as_alone() -> None:
+    patches, recognizers = [patch_of(1, width=50), patch_of(2, width=80)], [tiny_recognizer(), tiny_recognizer(40)]
+    together = cloak(patches, recognizers)
+    assert together.shape[2] == patches[1].side > patches[0].side
+    for found, patch in zip(together, patches, strict=True):
+        (alone,) = cloak([patch], recognizers)
+        assert alone.abs().max() > 2 / 255
+        assert not found[:, patch.side :].any()
+        assert not found[:, :, patch.side :].any()
+        assert (found[:, : patch.side, : patch.side] - alone).abs().mean() < 0.02 * alone.abs().mean()
 
 
 def test_identity_is_what_views_agree_on() -> None:

@@ -65,8 +65,16 @@ def test_degrade_agrees_with_pillows_blur_and_resize() -> None:
     pixels = smooth_noise(150, 150)
     image = Image.fromarray(pixels)
     small = image.resize((90, 90), Image.Resampling.BILINEAR).resize((150, 150), Image.Resampling.BILINEAR)
-    ours = degrade(to_tensor(pixels), Degradation(blur=0.0, resize=0.6))[0].permute(1, 2, 0).numpy()
+    ours = degrade(to_tensor(pixels), [Degradation(blur=0.0, resize=0.6)])[0].permute(1, 2, 0).numpy()
     assert np.abs(ours - np.asarray(small) / 255.0).mean() < 0.004
+
+
+def test_each_crop_is_degraded_in_its_own_way() -> None:
+    crops = to_tensor(smooth_noise(96, 112)).repeat(3, 1, 1, 1)
+    ways = [Degradation(0.0, 0.6), Degradation(1.5, 1.0), Degradation(0.7, 0.4)]
+    together = degrade(crops, ways)
+    for index, way in enumerate(ways):
+        torch.testing.assert_close(together[index], degrade(crops[:1], [way])[0], atol=1e-5, rtol=0)
 
 
 def test_the_degradations_are_one_fixed_sequence_within_their_ranges() -> None:

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ def test_with_a_gpu_processes_leave_the_loop_to_the_first(
 ) -> None:
     quick_cloaker("default", monkeypatch.setattr)  # what ``on_gpu`` sets in this process ends with the test
     monkeypatch.setattr("cloak.examine.find_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (10**9, 10**9))
     layout = lay_out([photos], tmp_path)
     options = argparse.Namespace(engine="local", workers=2, device="cuda", overwrite=False)
     asked: list[int] = []
@@ -136,6 +138,30 @@ def test_with_a_gpu_processes_leave_the_loop_to_the_first(
     assert [report.error for report in reports] == [""] * 8
     assert contents(tmp_path) == undisturbed
     assert sum(asked) == 8
+
+
+@pytest.mark.parametrize(("gigabytes", "device"), [(5.9, "cpu"), (6.1, "cuda")])
+def test_processes_look_for_faces_on_the_gpu_where_it_has_room_for_all(
+    gigabytes: float, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloak.examine.find_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (int(gigabytes * 1e9), 10**12))
+    begun: list[argparse.Namespace] = []
+
+    @contextmanager
+    def workers(make: Callable[[], Cloaker], *rest: object, **options: object) -> Iterator[None]:
+        make()
+        yield
+
+    def make(options: argparse.Namespace, loop: Perturb | None = None) -> Cloaker:
+        begun.append(options)
+        return quick_cloaker("default", monkeypatch.setattr)
+
+    monkeypatch.setattr("cloak.workers.Workers", workers)
+    options = argparse.Namespace(engine="local", workers=2, device="auto", overwrite=False)
+    with engine_for(options, lay_out([tmp_path], tmp_path / "out"), make):
+        pass
+    assert [one.device for one in begun] == ["auto", device]
 
 
 ENDLESS = """

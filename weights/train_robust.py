@@ -99,7 +99,7 @@ def draw(faces: Tensor, generator: torch.Generator, size: tuple[int, int]) -> Te
     matrices[:, :, 2] += MARGIN
     crops = warp(faces[index].float() / 255, matrices, size)
     blur, reduction, mixing = torch.rand(3, generator=generator).tolist()
-    crops = degrade(crops, Degradation(blur=1.5 * blur**2, resize=1.0 - 0.5 * reduction**2))
+    crops = degrade(crops, [Degradation(blur=1.5 * blur**2, resize=1.0 - 0.5 * reduction**2)] * BATCH)
     tint = 1.0 + 0.2 * (torch.rand(BATCH, 3, 1, 1, generator=generator) - 0.5)
     gain = 0.7 + 0.6 * torch.rand(BATCH, 1, 1, 1, generator=generator)
     crops = (crops * tint * gain).clamp(0.0, 1.0)

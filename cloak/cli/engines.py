@@ -51,15 +51,18 @@ def engine_for(
     from cloak.examine import find_device
     from cloak.workers import Workers
 
-    if find_device(options.device).type == "cpu":
+    device = find_device(options.device)
+    if device.type == "cpu":
         with Workers(partial(make_cloaker, options), layout, count, overwrite=options.overwrite) as workers:
             yield workers
         return
+    from cloak.batches import fit_beside
     from cloak.loop_server import LoopServer
 
+    looking = argparse.Namespace(**vars(options) | {"device": device.type if fit_beside(count, device) else "cpu"})
     with (
         LoopServer(make_cloaker(options).perturb) as server,
-        Workers(partial(make_cloaker, options, server.loop), layout, count, overwrite=options.overwrite) as workers,
+        Workers(partial(make_cloaker, looking, server.loop), layout, count, overwrite=options.overwrite) as workers,
     ):
         yield workers
 

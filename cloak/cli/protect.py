@@ -224,12 +224,12 @@ def _print_summary(outcome: Outcome, *, hint: bool) -> None:
 
 
 def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Cloaker":
-    """What the options ask for; where another process runs the loop, all else is a CPU's."""
+    """What the options ask for; perhaps another process runs the loop."""
     from cloak import Cloaker
 
     return Cloaker(
         options.mode,
-        device="cpu" if loop else options.device,
+        device=options.device,
         loop=loop,
         seed=options.seed,
         surrogates=options.surrogates,

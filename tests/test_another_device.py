@@ -1,0 +1,90 @@
+"""The work on another device than the CPU, as on a GPU: nothing is left behind, and it comes to the same."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cloak import Cloaker
+from cloak.batches import Room, perturb
+from cloak.detect import FaceDetector
+from cloak.methods import METHODS, MODES, Method
+from cloak.patches import FacePatch
+from cloak.photo import read_photo
+from cloak.pipeline import prepare
+from cloak.recognizers import SURROGATES, load_recognizer
+from tests.helpers import SAMPLES
+from tests.stand_in import POSSIBLE, StandIn, stand_in
+
+CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.skipif(
+    not POSSIBLE, reason="expected a PyTorch in which Python can stand for a device, got an older one"
+)
+
+
+@pytest.fixture(scope="module")
+def patches() -> list[FacePatch]:
+    """Of two faces, which have different schedules and mostly different sizes."""
+    found: list[FacePatch] = []
+    for name in ("astronaut.png", "grace_hopper.jpg"):
+        photo = read_photo(SAMPLES / name)
+        found += prepare(photo, name, FaceDetector(), MODES["mid"], 0).patches
+    return found
+
+
+def on_both(patches: list[FacePatch], method: Method, names: tuple[str, ...]) -> Iterator[tuple[torch.Tensor, ...]]:
+    for device, room in ((CPU, None), (stand_in(), Room(2))):
+        recognizers = [load_recognizer(name, device) for name in names]
+        yield tuple(perturb(patches, recognizers, method, device, room=room))
+
+
+def test_the_stand_in_refuses_what_a_gpu_refuses() -> None:
+    there = torch.ones(3, device=stand_in())
+    assert isinstance(there + 1, StandIn)
+    assert (there + 1).cpu().tolist() == [2.0] * 3
+    with pytest.raises(RuntimeError, match=r"tensors on standin:0 and, \(3,\), on the CPU"):
+        there + torch.ones(3)
+
+
+def test_the_loop_finds_the_same_in_batches_there(patches: list[FacePatch]) -> None:
+    method = replace(MODES["mid"], steps=12, turns=1)  # one turn of the rarest surrogate
+    twice = [replace(patch, seed=patch.seed + more) for patch in patches for more in (0, 8)]
+    for here, there in zip(*on_both(twice, method, tuple(SURROGATES)), strict=True):
+        assert type(there) is torch.Tensor
+        assert here.abs().mean() > 0.5 / 255
+        assert (there - here).abs().mean() < 0.1 * here.abs().mean()
+
+
+@pytest.mark.parametrize("name", ["noise", "pgd", "mifgsm-di", "fawkes-style", "lowkey-style"])
+def test_every_method_works_there(name: str, patches: list[FacePatch]) -> None:
+    method = replace(METHODS[name](0.009), steps=2)
+    for here, there in zip(*on_both(patches[:1], method, ("mobilefacenet",)), strict=True):
+        assert here.abs().mean() > 0
+        assert torch.cosine_similarity(there.flatten(), here.flatten(), dim=0) > 0.85  # Adadelta makes much of little
+
+
+def test_faces_are_found_at_the_same_places_there() -> None:
+    pixels = read_photo(SAMPLES / "grace_hopper.jpg").pixels
+    (here,), (there,) = FaceDetector().detect(pixels), FaceDetector(stand_in()).detect(pixels)
+    np.testing.assert_allclose(there.landmarks, here.landmarks, atol=0.05)
+
+
+def test_a_photo_is_cloaked_and_measured_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = tmp_path / "astronaut.png"
+    Image.open(SAMPLES / "astronaut.png").crop((130, 10, 330, 230)).save(photo)
+    reports = {}
+    for place, room in ((CPU, None), (stand_in(), Room(4))):
+        monkeypatch.setattr("cloak.protect.find_device", lambda name, place=place: place)
+        cloaker = Cloaker(surrogates=["mobilefacenet", "dlib-robust"])
+        cloaker.method, cloaker._room = replace(cloaker.method, steps=6, turns=1), room
+        (reports[place.type],) = cloaker.protect_files([photo], tmp_path / place.type)
+    here, there = (report.faces[0] for report in reports.values())
+    assert there.visibility.dssim == pytest.approx(here.visibility.dssim, rel=0.05)
+    for name, match in here.matches.items():
+        assert there.matches[name].before == pytest.approx(match.before, abs=1e-3)
+        assert there.matches[name].after == pytest.approx(match.after, abs=0.05)
