@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cloak.methods import Method
 from cloak.patches import BLOCK, Residual
@@ -48,8 +49,7 @@ class Composition:
         composition = replace(self, scales=[1.0] * len(self.faces))
         best, exceeding = [0.0] * len(self.faces), [math.inf] * len(self.faces)
         for _ in range(ROUNDS):
-            pixels = composition.pixels()
-            usage = [composition.usage_in_region(pixels, index) for index in range(len(self.faces))]
+            usage = [composition.usage_in_region(index) for index in range(len(self.faces))]
             for index, (scale, used) in enumerate(zip(composition.scales, usage, strict=True)):
                 if used <= 1.0:
                     best[index] = max(best[index], scale)
@@ -66,16 +66,20 @@ class Composition:
 
     def pixels(self) -> Pixels:
         """The whole photo with every residual added, rounded."""
-        original = self.photo.pixels
+        height, width = self.photo.pixels.shape[:2]
+        return self._within(0, 0, width, height)
+
+    def _within(self, left: int, top: int, right: int, bottom: int) -> Pixels:
+        """A part of the photo with every residual added, rounded."""
+        original = self.photo.pixels[top:bottom, left:right]
         changed: Pixels = original.copy()
         limit = np.float32(round(255 * self.method.linf))
         for scale, residual in zip(self.scales or (1.0,) * len(self.residuals), self.residuals, strict=True):
-            height, width = residual.values.shape[:2]
-            where = np.s_[residual.top : residual.top + height, residual.left : residual.left + width]
+            here, values = _overlap(residual, left, top, original.shape)
             # where faces overlap the residuals add up, still within L-inf of the original
-            total = changed[where] + 255.0 * scale * residual.values
-            total = total.clip(original[where] - limit, original[where] + limit, out=total)
-            changed[where] = np.rint(total.clip(0.0, 255.0, out=total), out=total)
+            total = changed[here] + 255.0 * scale * values
+            total = total.clip(original[here] - limit, original[here] + limit, out=total)
+            changed[here] = np.rint(total.clip(0.0, 255.0, out=total), out=total)
         return changed
 
     def shrunk(self, saved: Pixels) -> "Composition":
@@ -95,28 +99,38 @@ class Composition:
         dssim, peak = dssim_and_peak(original, changed, box)
         return max(dssim / self.method.dssim, peak / self.method.peak_dssim)
 
-    def usage_in_region(self, pixels: Pixels, index: int) -> float:
-        """The budget that a face uses of ``pixels``, with only its surroundings encoded."""
-        (left, top), where, coded = self._encoded(pixels, index)
+    def usage_in_region(self, index: int) -> float:
+        """The budget that a face uses, with only its surroundings encoded."""
+        (left, top), where, coded = self._encoded(index)
         box = self.faces[index].box
         shifted = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
         return self._usage(self.photo.pixels[where], coded, shifted)
 
     def with_encoded_faces(self) -> Pixels:
         """The whole photo, the surroundings of each face as the encoding shows them."""
-        pixels = self.pixels()
-        shown: Pixels = pixels.copy()
-        for index in range(len(self.faces)):
-            _, where, coded = self._encoded(pixels, index)
+        shown = self.pixels()
+        for _, where, coded in [self._encoded(index) for index in range(len(self.faces))]:
             shown[where] = coded
         return shown
 
-    def _encoded(self, pixels: Pixels, index: int) -> tuple[tuple[int, int], tuple[slice, slice], Pixels]:
+    def _encoded(self, index: int) -> tuple[tuple[int, int], tuple[slice, slice], Pixels]:
         """A face's surroundings: their left and top, where they are, and what the encoding makes of them."""
-        height, width = pixels.shape[:2]
+        height, width = self.photo.pixels.shape[:2]
         left, top, right, bottom = region_around(self.faces[index].box, (height, width))
         where = (slice(top, bottom), slice(left, right))
-        return (left, top), where, recode(self.photo, np.ascontiguousarray(pixels[where]))
+        return (left, top), where, recode(self.photo, self._within(left, top, right, bottom))
+
+
+def _overlap(
+    residual: Residual, left: int, top: int, shape: Sequence[int]
+) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+    """Where a residual lies in a part of the photo that begins at ``left``, ``top``, and what it adds there."""
+    height, width = residual.values.shape[:2]
+    down, right = residual.top - top, residual.left - left
+    here = (slice(max(0, down), max(0, down + height)), slice(max(0, right), max(0, right + width)))
+    rows = slice(max(0, -down), max(0, shape[0] - down))
+    columns = slice(max(0, -right), max(0, shape[1] - right))
+    return here, residual.values[rows, columns]
 
 
 def region_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -56,6 +56,16 @@ def test_no_pixel_changes_by_more_than_the_bound_even_where_faces_overlap() -> N
     assert change.max() <= round(255 * METHOD.linf)
 
 
+def test_a_face_by_itself_is_what_the_whole_photo_shows_of_it() -> None:
+    photo = Photo(smooth_noise(200, 240))
+    faces = [made_up_face(0, 0, 60), made_up_face(40, 30, 70), made_up_face(150, 110, 80)]
+    composition = Composition(photo, faces, [residual_for(face, 0.05) for face in faces], METHOD, [0.7, 1.3, 1.0])
+    assert np.array_equal(composition.with_encoded_faces(), composition.pixels())  # nothing is lost as PNG
+    for index, face in enumerate(faces):
+        used = measure_face(photo.pixels, composition.pixels(), face.box).dssim / METHOD.dssim
+        assert composition.usage_in_region(index) >= used - 1e-6
+
+
 def test_pixels_outside_the_residuals_are_the_originals() -> None:
     photo = Photo(smooth_noise(160, 160))
     face = made_up_face(30, 30, 60)

@@ -212,7 +212,7 @@ def _finely_saved(prepared: Prepared, method: Method) -> Prepared:
     for encoding in FINE_JPEG:
         photo = replace(photo, encodings=(encoding,))
         bare = Composition(photo, prepared.faces, (), method)
-        if all(bare.usage_in_region(photo.pixels, index) <= ENCODING_SHARE for index in range(len(prepared.faces))):
+        if all(bare.usage_in_region(index) <= ENCODING_SHARE for index in range(len(prepared.faces))):
             break
     return replace(prepared, photo=photo)
 
