@@ -60,7 +60,7 @@ def faces_a_second(cloaker: Cloaker, photo: Path, batches: Sequence[int]) -> Ite
     for batch in batches:
         cloaker._room = Room(batch)
         patches = [replace(patch, seed=number) for number in range(batch)]
-        cloaker.perturb(patches[:1])
+        cloaker.perturb(patches)  # what is done once for a size of the batch is done
         start = synchronized(cloaker.device)
         cloaker.perturb(patches)
         yield {"asked": batch, "fitted": cloaker._room.faces, "rate": batch / (synchronized(cloaker.device) - start)}
@@ -76,6 +76,8 @@ def command(source: Path, out: Path, device: str, workers: int) -> dict[str, Any
         while process.poll() is None:
             used += [utilisation()] if device == "cuda" else []
             time.sleep(0.5)
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"the command ended with {process.returncode}")
     seconds = time.perf_counter() - start
     reports = [json.loads(line) for line in report.read_text().splitlines()]
     faces = [face for one in reports for face in one["faces"]]

@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from cloak.errors import CloakError
+from cloak.errors import DeviceError
+from cloak.memory import unless_short
 from cloak.methods import Method
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, stack_patches
@@ -54,24 +56,24 @@ class Room:
     faces: int
 
     @classmethod
-    def of(cls, device: torch.device, method: Method) -> "Room | None":
-        """As many as fit in the free memory of a GPU; None on a CPU."""
+    def of(cls, device: torch.device, crops: int) -> "Room | None":
+        """As many as fit in the free memory of a GPU, if so many crops of each are seen at once; None on a CPU."""
         if device.type != "cuda":
             return None
         free, _ = torch.cuda.mem_get_info(device)
-        fitting = int(SHARE_OF_MEMORY * free / (BYTES_A_CROP * method.views.count))
+        fitting = int(SHARE_OF_MEMORY * free / (BYTES_A_CROP * crops))
         return cls(max(1, min(FACES_ON_GPU, fitting)))
 
-    def halve(self) -> None:
-        """Memory ran out.
+    def halve(self, tried: int) -> None:
+        """Memory did not suffice for as many as were tried.
 
         Raises:
-            CloakError: for a single face.
+            DeviceError: for a single face.
         """
-        if self.faces == 1:
-            raise CloakError("the memory of the GPU does not suffice for one face: free some, or pass --device cpu")
-        self.faces //= 2
-        torch.cuda.empty_cache()
+        if tried == 1:
+            raise DeviceError("the memory of the GPU does not suffice for one face: free some, or pass --device cpu")
+        while self.faces >= tried:
+            self.faces //= 2
 
 
 @one_thread_each()
@@ -96,8 +98,10 @@ def perturb(
             itself, as many at once as there are threads.
 
     Raises:
-        CloakError: the GPU's memory does not suffice for a single face.
+        DeviceError: the GPU's memory does not suffice for a single face.
     """
+    if device.type == "cuda":  # SSIM's window is a product of matrices, which takes all of its bits
+        torch.set_float32_matmul_precision("highest")
     shares, lock = [0.0] * len(patches), threading.Lock()
 
     def run(indices: Sequence[int]) -> dict[int, Tensor]:
@@ -123,9 +127,9 @@ def _in_batches(
     waiting = sorted(range(len(patches)), key=lambda index: patches[index].side)
     while waiting:
         indices = waiting[: room.faces]
-        try:
-            yield run(indices)
-        except torch.OutOfMemoryError:
-            room.halve()
+        found = unless_short(partial(run, indices))
+        if found is None:
+            room.halve(len(indices))
             continue
+        yield found
         waiting = waiting[len(indices) :]

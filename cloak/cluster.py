@@ -74,9 +74,8 @@ class OnRay:
         stage: Stage | None = None,
     ) -> None:
         self._ray = _connect(cluster.address)
-        self._check(cluster)
+        count = self._count(cluster)
         shared = self._ray.put((make_cloaker, layout, overwrite, stage))
-        count = cluster.actors or int(self._ray.cluster_resources()["CPU"])
         self._new_actor = partial(self._ray.remote(num_cpus=1, num_gpus=cluster.gpus)(Protector).remote, shared)
         self._actors = [self._new_actor() for _ in range(count)]
         try:
@@ -90,16 +89,18 @@ class OnRay:
             self._ray.shutdown()
             raise CloakError("the first process died while it loaded, perhaps for want of memory") from None
 
-    def _check(self, cluster: Cluster) -> None:
-        """Refuse what Ray would wait for without end."""
-        there, actors = self._ray.cluster_resources(), max(1, cluster.actors)
-        cores, gpus = there.get("CPU", 0), there.get("GPU", 0)
-        if cores < actors or gpus < cluster.gpus * actors:
-            self._ray.shutdown()
-            raise UsageError(
-                f"expected a cluster with room for {actors} actors of 1 core and {cluster.gpus:g} GPUs, "
-                f"got {cores:g} cores and {gpus:g} GPUs; pass fewer --workers"
-            )
+    def _count(self, cluster: Cluster) -> int:
+        """How many actors there will be; more than find a place are refused, Ray would wait for it without end."""
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        places = sum(places_on(machine, cluster.gpus) for machine in machines)
+        if places >= max(1, cluster.actors):
+            return cluster.actors or places
+        self._ray.shutdown()
+        cores, gpus = (sum(machine.get(kind, 0) for machine in machines) for kind in ("CPU", "GPU"))
+        raise UsageError(
+            f"expected a cluster with room for {max(1, cluster.actors)} actors of 1 core and {cluster.gpus:g} GPUs, "
+            f"got room for {places} ({cores:g} cores and {gpus:g} GPUs); pass fewer --workers"
+        )
 
     def protect(
         self,
@@ -143,6 +144,8 @@ class OnRay:
                 for _ in range(AHEAD):
                     hand_out(actor)
                 continue
+            except self._ray.exceptions.RayTaskError as error:
+                raise CloakError(f"one of the processes could not begin: {in_a_line(error.cause)}") from None
             del running[ready]
             hand_out(actor)
             yield from reports
@@ -168,6 +171,14 @@ class OnRay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ray.shutdown()
+
+
+def places_on(machine: Mapping[str, float], gpus: float) -> int:
+    """How many actors of a core and so many GPUs find a place on a machine; a share of one lies on one GPU."""
+    cores, there = int(machine.get("CPU", 0)), int(machine.get("GPU", 0))
+    if not gpus:
+        return cores
+    return min(cores, there * int(1 / gpus + 1e-9) if gpus <= 1 else int(there // gpus))
 
 
 def _connect(address: str) -> Any:

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Iterable, Sequence
 from copy import copy
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from cloak.facenet_package import facenet_pytorch
 from cloak.looks import Look, face_in_photo, merge, picture_of
+from cloak.memory import unless_short
 from cloak.threads import each
 from cloak.types import Face, Pixels
 
@@ -66,6 +69,10 @@ class FaceDetector:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self._mtcnn = facenet_pytorch().MTCNN(keep_all=True, device=torch.device(device))
 
+    @cached_property
+    def _mtcnn_here(self) -> Any:
+        return facenet_pytorch().MTCNN(keep_all=True, device=torch.device("cpu"))
+
     def detect(self, pixels: Pixels) -> tuple[Face, ...]:
         """Find the faces of one upright photo.
 
@@ -112,9 +119,9 @@ class FaceDetector:
         min_face = smallest * factor
         if min(picture.shape[:2]) < max(min_face, 12):
             return []
-        mtcnn = copy(self._mtcnn)  # the same networks; others may be looking in another way meanwhile
-        mtcnn.min_face_size, mtcnn.thresholds = min_face, list(look.thresholds)
-        boxes, scores, points = mtcnn.detect(picture, landmarks=True)
+        # Where a GPU has no room for the picture, the CPU looks.
+        found = unless_short(partial(_seen, self._mtcnn, picture, min_face, look))
+        boxes, scores, points = _seen(self._mtcnn_here, picture, min_face, look) if found is None else found
         if boxes is None:
             return []
         return [
@@ -123,6 +130,14 @@ class FaceDetector:
             for box, score, five in zip(np.asarray(boxes, float), scores, np.asarray(points, float), strict=True)
             if score >= look.min_score
         ]
+
+
+def _seen(mtcnn: Any, picture: Pixels, min_face: float, look: Look) -> tuple[Any, Any, Any]:
+    """Boxes, scores and landmarks in a look's picture."""
+    mtcnn = copy(mtcnn)  # the same networks; others may be looking in another way meanwhile
+    mtcnn.min_face_size, mtcnn.thresholds = min_face, list(look.thresholds)
+    boxes, scores, points = mtcnn.detect(picture, landmarks=True)
+    return boxes, scores, points
 
 
 def detection_scale(height: float, width: float, min_face: float, max_pixels: int) -> float:

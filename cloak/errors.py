@@ -5,6 +5,7 @@ CloakError
 │   ├── NoFaceError           it was read, but no face was found in it
 │   └── AlreadyCloakedError  it was cloaked before
 ├── SaveError                 the protected photo cannot be written
+├── DeviceError               a GPU failed, or its memory did not suffice
 ├── WeightsError              a model file is absent, or not the one that the manifest names
 └── UsageError                an unknown mode, device or name, or paths that exclude each other
 
@@ -36,6 +37,10 @@ class SaveError(CloakError):
     """A protected photo cannot be written."""
 
 
+class DeviceError(CloakError):
+    """A GPU failed, or its memory did not suffice; it may do another time."""
+
+
 class WeightsError(CloakError):
     """A model file is absent, or not the one that the manifest names."""
 
@@ -50,9 +55,11 @@ PHOTO_ERRORS = (CloakError, OSError, RuntimeError, MemoryError)
 
 def sentence_on(error: BaseException, source: Path) -> str:
     """What went wrong with a photo, in one sentence that names it."""
-    return (
-        str(error) if isinstance(error, CloakError) else f"{shown(source)}: {type(error).__name__}: {in_a_line(error)}"
-    )
+    if isinstance(error, DeviceError):
+        return f"{shown(source)}: {error}"
+    if isinstance(error, CloakError):
+        return str(error)
+    return f"{shown(source)}: {type(error).__name__}: {in_a_line(error)}"
 
 
 def in_a_line(error: BaseException) -> str:

@@ -16,16 +16,25 @@ from cloak.types import Comparison, Face, Pixels
 
 
 def find_device(name: str) -> torch.device:
-    """ "auto", "cpu" or "cuda" -> the device.
+    """ "auto", "cpu" or "cuda" -> the device; "auto" is CUDA where PyTorch can compute there.
 
     Raises:
-        UsageError: another name, or CUDA where there is none.
+        UsageError: another name, or CUDA where it cannot.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"expected a device, one of auto, cpu, cuda; got {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
+    usable = name != "cpu" and torch.cuda.is_available() and _computes("cuda")
+    if name == "cuda" and not usable:
         raise UsageError("expected a CUDA device, got none that PyTorch can use; pass --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if usable else "cpu")
+
+
+def _computes(device: str) -> bool:
+    """Whether it does; a GPU may be too old for this PyTorch, taken by another process, or full."""
+    try:
+        return float(torch.ones(2, device=device).mul(2.0).sum()) == 4.0
+    except RuntimeError:
+        return False
 
 
 def detect_faces(

@@ -21,11 +21,15 @@ from types import TracebackType
 from torch import Tensor
 
 from cloak.batches import Perturb
-from cloak.errors import CloakError
+from cloak.errors import CloakError, DeviceError, in_a_line
 from cloak.patches import FacePatch
 
 MOST_AT_ONCE = 256
 """Faces that are taken from the queue together."""
+
+
+Request = tuple[list[FacePatch], Connection]
+"""What a process asks for, and how it is answered."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,16 @@ class RemoteLoop:
     def __call__(
         self, patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None
     ) -> list[Tensor]:
-        self._connection.send_bytes(pickle.dumps(list(patches)))
-        answer = pickle.loads(self._connection.recv_bytes())
+        try:
+            self._connection.send_bytes(pickle.dumps(list(patches)))
+            answer = pickle.loads(self._connection.recv_bytes())
+        except BaseException as error:
+            self.__dict__.pop("_connection", None)  # else the next photo would read this one's answer
+            if isinstance(error, EOFError):
+                raise DeviceError("the process that has the GPU ended") from None
+            raise
         if isinstance(answer, str):
-            raise CloakError(answer)
+            raise DeviceError(answer)
         on_share(1.0)
         return list(answer)
 
@@ -69,9 +79,10 @@ class LoopServer:
     def __init__(self, perturb: Perturb) -> None:
         self.batches: list[int] = []
         self._perturb = perturb
-        self._waiting: queue.Queue[tuple[list[FacePatch], Connection] | None] = queue.Queue()
+        self._waiting: queue.Queue[Request | None] = queue.Queue()
+        self._ending = threading.Event()
         key = secrets.token_bytes(32)
-        self._listener = Listener(backlog=os.cpu_count() or 1, authkey=key)  # a socket in a folder of its own
+        self._listener = _listener(key)
         self.loop = RemoteLoop(self._listener.address, key)
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._accept, self._work)]
 
@@ -79,10 +90,10 @@ class LoopServer:
         while True:
             try:
                 connection = self._listener.accept()
-            except (AuthenticationError, EOFError, ConnectionError):
-                continue  # it has not the key, or has ended
-            except OSError:  # closed
-                return
+            except (AuthenticationError, EOFError, OSError):  # it has not the key, or has ended; or this was closed
+                if self._ending.wait(0.05):
+                    return
+                continue
             threading.Thread(target=self._listen, args=(connection,), daemon=True).start()
 
     def _listen(self, connection: Connection) -> None:
@@ -96,22 +107,32 @@ class LoopServer:
             with suppress(queue.Empty):
                 while sum(len(patches) for patches, _ in requests) < MOST_AT_ONCE:
                     more = self._waiting.get_nowait()
-                    if more is None:
-                        return
+                    if more is None:  # the end, when these have their answers
+                        self._waiting.put(None)
+                        break
                     requests.append(more)
             self._answer(requests)
 
-    def _answer(self, requests: Sequence[tuple[list[FacePatch], Connection]]) -> None:
+    def _answer(self, requests: Sequence[Request]) -> None:
         patches = [patch for asked, _ in requests for patch in asked]
         self.batches.append(len(patches))
         try:
-            deltas = iter(self._perturb(patches))
-            answers: list[object] = [[next(deltas) for _ in asked] for asked, _ in requests]
+            deltas = iter(self._perturb(patches, self._going_on))
+            answers = [pickle.dumps([next(deltas) for _ in asked]) for asked, _ in requests]
         except Exception as error:  # whatever it is, those who wait must hear of it
-            answers = [str(error) or type(error).__name__] * len(requests)
+            if len(requests) > 1:  # and one must not take the others with it
+                for request in requests:
+                    self._answer([request])
+                return
+            answers = [pickle.dumps(in_a_line(error))] * len(requests)
         for answer, (_, connection) in zip(answers, requests, strict=True):
             with suppress(OSError):  # the process has ended
-                connection.send_bytes(pickle.dumps(answer))
+                connection.send_bytes(answer)
+
+    def _going_on(self, share: float) -> None:
+        """Called after each step: stops the loop when nobody waits any more."""
+        if self._ending.is_set():
+            raise CloakError("the run has ended")
 
     def __enter__(self) -> "LoopServer":
         for thread in self._threads:
@@ -121,5 +142,16 @@ class LoopServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ending.set()
         self._waiting.put(None)
         self._listener.close()
+        self._threads[1].join()  # the interpreter must not end beneath it
+
+
+def _listener(key: bytes) -> Listener:
+    """A socket in a folder of its own; or, where that has too long a name, one of this machine's ports."""
+    backlog = os.cpu_count() or 1
+    try:
+        return Listener(backlog=backlog, authkey=key)
+    except OSError:
+        return Listener(("localhost", 0), backlog=backlog, authkey=key)

@@ -13,7 +13,7 @@ from cloak import __version__
 from cloak.batches import Perturb, Room, perturb
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector, order_faces
-from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, CloakError, SaveError, sentence_on
+from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, CloakError, DeviceError, SaveError, sentence_on
 from cloak.examine import find_device, open_photo
 from cloak.expected import expect
 from cloak.files import Job, Layout, lay_out
@@ -87,7 +87,7 @@ class Cloaker:
         others = identity_photos([identity] if isinstance(identity, (str, Path)) else identity)
         self._identities = Identities.of(others, self._detector, self._recognizers, self._judges, limits)
         self.notes = (*notes, *filter(None, [self._identities.note]))
-        self._room = Room.of(self.device, self.method)
+        self._room = Room.of(self.device, self.method.views.count)
         self._loop: Perturb = loop or self.perturb
 
     @property
@@ -192,7 +192,7 @@ class Cloaker:
         except AlreadyCloakedError as error:
             report = PhotoReport(skipped=str(error))
         except PHOTO_ERRORS as error:
-            passing = not isinstance(error, CloakError) or isinstance(error, SaveError)
+            passing = not isinstance(error, CloakError) or isinstance(error, (SaveError, DeviceError))
             report = PhotoReport(error=sentence_on(error, job.source), passing=passing)
         on_step("done", 1.0)
         seconds = time.perf_counter() - start

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from cloak.errors import CloakError
+from cloak.errors import CloakError, in_a_line
 from cloak.files import Job, Layout
 from cloak.journal import Journal
 from cloak.protect import Cloaker
@@ -102,6 +102,8 @@ class Workers:
                 f"one of the {self.count} processes died, perhaps for want of memory: run the same command again to "
                 "go on, with fewer --workers"
             ) from None
+        except RuntimeError as error:
+            raise CloakError(f"one of the {self.count} processes could not begin: {in_a_line(error)}") from None
 
     def __enter__(self) -> "Workers":
         return self

@@ -1,6 +1,7 @@
 """How patches are put together for the loop, and what becomes of a batch that does not fit."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor
 
 from cloak.batches import BYTES_A_CROP, FACES_ON_GPU, SHARE_OF_MEMORY, Room, perturb
-from cloak.errors import CloakError
+from cloak.errors import DeviceError
+from cloak.memory import unless_short
 from cloak.methods import MODES
 from cloak.patches import FacePatch, PatchBatch, cut_patch
 from cloak.recognizers import Recognizer, load_recognizer
@@ -60,13 +62,42 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_face_is_lost(monkeypatch: py
 
 def test_a_single_face_that_does_not_fit_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     Loop(monkeypatch, memory=0)
-    with pytest.raises(CloakError, match=r"memory of the GPU does not suffice for one face.* --device cpu"):
+    with pytest.raises(DeviceError, match=r"memory of the GPU does not suffice for one face.* --device cpu"):
         perturb(patches_of(50, 50), (), METHOD, CPU, room=Room(2))
+
+
+def test_it_is_what_was_tried_that_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, room = Loop(monkeypatch, memory=2), Room(64)
+    perturb(patches_of(50, 50, 50), (), METHOD, CPU, room=room)
+    assert loop.sizes == [2, 1]
+    assert room.faces == 2
+    with pytest.raises(DeviceError):
+        Room(64).halve(1)
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_short_memory_in_the_words_of_cudas_libraries(error: Exception, short: bool) -> None:
+    def fail() -> None:
+        raise error
+
+    with nullcontext() if short else pytest.raises(type(error)):
+        assert unless_short(fail) is None
+    assert unless_short(lambda: 3) == 3
 
 
 def test_on_a_cpu_each_face_goes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, patches, told = Loop(monkeypatch), patches_of(50, 70, 50), list[float]()
-    assert Room.of(CPU, METHOD) is None
+    assert Room.of(CPU, 1) is None
     found = perturb(patches, (), METHOD, CPU, told.append)
     assert all(torch.equal(delta, patch.pixels) for delta, patch in zip(found, patches, strict=True))
     assert loop.sizes == [1, 1, 1]
@@ -89,8 +120,8 @@ def test_faces_side_by_side_are_what_each_is_alone() -> None:
 
 @pytest.mark.parametrize(("faces", "expected"), [(0.5, 1), (5.5, 5), (1e6, FACES_ON_GPU)])
 def test_a_gpus_free_memory_is_the_room(faces: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = faces * BYTES_A_CROP * METHOD.views.count / SHARE_OF_MEMORY
+    free = faces * BYTES_A_CROP * 2 / SHARE_OF_MEMORY
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (int(free), 10**12))
-    room = Room.of(GPU, METHOD)
+    room = Room.of(GPU, 2)
     assert room is not None
     assert room.faces == expected

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from cloak.errors import CloakError
+from cloak.errors import DeviceError
 from cloak.loop_server import LoopServer, RemoteLoop
 from cloak.patches import FacePatch, cut_patch
 from tests.helpers import made_up_face, smooth_noise
@@ -60,13 +61,61 @@ def test_an_error_is_told_to_all_who_wait_and_the_next_are_served() -> None:
 
     def loop(patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None) -> list[Tensor]:
         if failing.pop():
-            raise RuntimeError("the GPU fell off the bus")
+            raise RuntimeError("the GPU fell off the bus\nCompile with TORCH_USE_CUDA_DSA")
         return doubled(patches)
 
     with LoopServer(loop) as server:
-        with pytest.raises(CloakError, match="the GPU fell off the bus"):
+        with pytest.raises(DeviceError, match=r"^the GPU fell off the bus$"):
             ask(server.loop, [1])
         failing.append(False)
+        assert ask(server.loop, [1])
+
+
+def test_one_that_fails_does_not_take_the_others_with_it() -> None:
+    free = threading.Event()
+
+    def loop(patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None) -> list[Tensor]:
+        free.wait(20)
+        if any(patch.seed == patch_of(2).seed for patch in patches):
+            raise RuntimeError("the second does not fit")
+        return doubled(patches)
+
+    with LoopServer(loop) as server, ThreadPoolExecutor(5) as pool:
+        loops = [RemoteLoop(server.loop.address, server.loop.key) for _ in range(5)]
+        answers = [pool.submit(ask, loop, [seed]) for seed, loop in enumerate(loops)]
+        deadline = time.monotonic() + 20
+        while server._waiting.qsize() < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        free.set()
+        errors = [answer.exception() for answer in answers]
+    assert [bool(error) for error in errors] == [False, False, True, False, False]
+    assert "the second does not fit" in str(errors[2])
+
+
+def test_a_run_that_ends_stops_the_loop_and_tells_who_waits() -> None:
+    begun = threading.Event()
+
+    def endless(patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None) -> list[Tensor]:
+        while True:
+            begun.set()
+            on_share(0.5)
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(1) as pool:
+        with LoopServer(endless) as server:
+            answer = pool.submit(ask, server.loop, [1])
+            assert begun.wait(20)
+        with pytest.raises(DeviceError, match="the run has ended"):
+            answer.result(20)
+    assert not server._threads[1].is_alive()
+
+
+def test_a_temporary_folder_with_a_long_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("t" * 120)
+    long.mkdir()
+    monkeypatch.setattr("multiprocessing.util.get_temp_dir", lambda: str(long))
+    with LoopServer(doubled) as server:
+        assert isinstance(server.loop.address, tuple)
         assert ask(server.loop, [1])
 
 

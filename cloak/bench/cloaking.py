@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cloak.batches import perturb
+from cloak.batches import Room, perturb
 from cloak.bench.evaluators import central_face
 from cloak.bench.store import Journal
 from cloak.calibrate import Composition
@@ -182,7 +182,8 @@ class Workshop:
 
     def _perturb(self, patches: Sequence[FacePatch], surrogates: Sequence[str], method: Method) -> list[Tensor]:
         recognizers = [self.recognizer(reference) for reference in surrogates]
-        return perturb(patches, recognizers, method, self.device)
+        crops = method.views.count * (1 if method.turns else len(recognizers))
+        return perturb(patches, recognizers, method, self.device, room=Room.of(self.device, crops))
 
     def _record(self, prepared: Prepared, target: Path, seconds: float) -> dict[str, Any]:
         """What is known of a cloaked file: where it is, what it cost, what of it can be seen."""

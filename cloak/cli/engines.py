@@ -73,8 +73,11 @@ def _on_ray(
     from cloak.cluster import Cluster, OnRay
 
     gpus = 0.0 if options.device == "cpu" else options.gpus
+    if options.device == "cuda" and not gpus:
+        raise UsageError("--device cuda on a cluster needs --gpus: how much of a GPU each process has")
     cluster = Cluster(options.address, options.workers or 0, gpus)
-    return OnRay(partial(make_cloaker, options), layout, cluster, overwrite=options.overwrite, stage=stage)
+    placed = argparse.Namespace(**vars(options) | {"device": options.device if gpus else "cpu"})
+    return OnRay(partial(make_cloaker, placed), layout, cluster, overwrite=options.overwrite, stage=stage)
 
 
 def stage_of(options: argparse.Namespace) -> "Stage | None":
