@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import cloak.detect
 from cloak import Cloaker
 from cloak.batches import Room, perturb
 from cloak.detect import FaceDetector
@@ -72,6 +74,23 @@ def test_faces_are_found_at_the_same_places_there() -> None:
     pixels = read_photo(SAMPLES / "grace_hopper.jpg").pixels
     (here,), (there,) = FaceDetector().detect(pixels), FaceDetector(stand_in()).detect(pixels)
     np.testing.assert_allclose(there.landmarks, here.landmarks, atol=0.05)
+
+
+def test_where_a_gpu_has_no_room_for_a_picture_the_cpu_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = read_photo(SAMPLES / "grace_hopper.jpg").pixels
+    detector = FaceDetector(stand_in())
+    looked: list[str] = []
+    seen = cloak.detect._seen
+
+    def short(mtcnn: Any, *rest: Any) -> Any:
+        looked.append(mtcnn.device.type)
+        if mtcnn.device.type != "cpu":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return seen(mtcnn, *rest)
+
+    monkeypatch.setattr("cloak.detect._seen", short)
+    assert detector.detect(pixels) == FaceDetector().detect(pixels)
+    assert looked[:2] == ["standin", "cpu"]
 
 
 def test_a_photo_is_cloaked_and_measured_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

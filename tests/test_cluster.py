@@ -19,7 +19,7 @@ from tests.helpers import contents, smooth_noise
 
 pytest.importorskip("ray", reason="needs Ray (pip install -e .[dev])")
 
-from cloak.cluster import TRIES, Cluster, OnRay
+from cloak.cluster import TRIES, Cluster, OnRay, places_on
 from cloak.storage import Folder, Stage
 
 SETTINGS = {"mode": "mid"}
@@ -143,6 +143,30 @@ def test_what_cannot_be_had_is_said(photos: Path, tmp_path: Path) -> None:
         OnRay(QUICK, layout, Cluster("127.0.0.1:1"))
     with pytest.raises(UsageError, match="expected a mode"):
         OnRay(partial(Cloaker, "max"), layout, Cluster(actors=1))
+
+
+@pytest.mark.parametrize(
+    ("machine", "gpus", "places"),
+    [
+        ({"CPU": 16.0}, 0, 16),
+        ({"CPU": 16.0, "GPU": 1.0}, 0.25, 4),
+        ({"CPU": 16.0, "GPU": 2.0}, 0.6, 2),  # a share lies on one GPU
+        ({"CPU": 16.0, "GPU": 2.0}, 0.1, 16),
+        ({"CPU": 16.0, "GPU": 8.0}, 2, 4),
+        ({"CPU": 16.0}, 1, 0),
+        ({"GPU": 1.0}, 1, 0),
+    ],
+)
+def test_the_places_that_ray_finds_for_actors(machine: dict[str, float], gpus: float, places: int) -> None:
+    assert places_on(machine, gpus) == places
+
+
+def test_a_gpu_on_a_cluster_must_be_shared_out(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["protect", str(photos), "-o", str(tmp_path / "out"), "--engine", "ray", "--device", "cuda"]
+    assert main(words) == 2
+    assert "--device cuda on a cluster needs --gpus" in capsys.readouterr().err
 
 
 def test_the_command_needs_a_folder_for_the_results(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

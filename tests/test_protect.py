@@ -173,6 +173,17 @@ def test_unknown_modes_and_devices_list_the_known_ones(monkeypatch: pytest.Monke
         find_device("cuda")
 
 
+def test_a_gpu_that_cannot_compute_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ones(*size: int, device: str) -> None:
+        raise torch.AcceleratorError("CUDA error: no kernel image is available for execution on the device")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.ones", ones)
+    assert find_device("auto").type == "cpu"
+    with pytest.raises(UsageError, match="got none that PyTorch can use"):
+        find_device("cuda")
+
+
 def test_company_and_threads_change_nothing(cloaker: Cloaker, portrait_folder: Path) -> None:
     photo = read_photo(portrait_folder / "astronaut.png")
     prepared = prepare(photo, "a", cloaker._detector, cloaker.method, 0)

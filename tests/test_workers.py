@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -162,6 +163,14 @@ def test_processes_look_for_faces_on_the_gpu_where_it_has_room_for_all(
     with engine_for(options, lay_out([tmp_path], tmp_path / "out"), make):
         pass
     assert [one.device for one in begun] == ["auto", device]
+
+
+def test_a_process_that_cannot_begin_is_a_sentence() -> None:
+    workers, future = Workers.__new__(Workers), Future[int]()
+    workers.count = 2
+    future.set_exception(torch.OutOfMemoryError("CUDA out of memory.\nOf the allocated memory"))
+    with pytest.raises(CloakError, match=r"^one of the 2 processes could not begin: CUDA out of memory\.$"):
+        workers._first(future)
 
 
 ENDLESS = """
