@@ -109,7 +109,8 @@ class Composition:
     def with_encoded_faces(self) -> Pixels:
         """The whole photo, the surroundings of each face as the encoding shows them."""
         shown = self.pixels()
-        for _, where, coded in [self._encoded(index) for index in range(len(self.faces))]:
+        for index in range(len(self.faces)):
+            _, where, coded = self._encoded(index)
             shown[where] = coded
         return shown
 

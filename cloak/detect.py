@@ -67,11 +67,11 @@ class FaceDetector:
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        self._mtcnn = facenet_pytorch().MTCNN(keep_all=True, device=torch.device(device))
+        self._mtcnn = _mtcnn_on(device)
 
     @cached_property
     def _mtcnn_here(self) -> Any:
-        return facenet_pytorch().MTCNN(keep_all=True, device=torch.device("cpu"))
+        return _mtcnn_on("cpu")
 
     def detect(self, pixels: Pixels) -> tuple[Face, ...]:
         """Find the faces of one upright photo.
@@ -130,6 +130,10 @@ class FaceDetector:
             for box, score, five in zip(np.asarray(boxes, float), scores, np.asarray(points, float), strict=True)
             if score >= look.min_score
         ]
+
+
+def _mtcnn_on(device: torch.device | str) -> Any:
+    return facenet_pytorch().MTCNN(keep_all=True, device=torch.device(device))
 
 
 def _seen(mtcnn: Any, picture: Pixels, min_face: float, look: Look) -> tuple[Any, Any, Any]:

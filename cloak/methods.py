@@ -90,6 +90,10 @@ class Method:
         """The same with as many steps as surrogates with these shares of the turns need."""
         return replace(self, steps=max(self.steps, math.ceil(self.turns * sum(shares) / USUAL_SHARE)))
 
+    def crops_at_once(self, surrogates: int) -> int:
+        """Of each face, so many are seen in a step."""
+        return self.views.count * (1 if self.turns else surrogates)
+
     @property
     def title(self) -> str:
         """Name and budget, for results."""

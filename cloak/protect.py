@@ -87,7 +87,7 @@ class Cloaker:
         others = identity_photos([identity] if isinstance(identity, (str, Path)) else identity)
         self._identities = Identities.of(others, self._detector, self._recognizers, self._judges, limits)
         self.notes = (*notes, *filter(None, [self._identities.note]))
-        self._room = Room.of(self.device, self.method.views.count)
+        self._room = Room.of(self.device, self.method.crops_at_once(len(self._recognizers)))
         self._loop: Perturb = loop or self.perturb
 
     @property

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def patches() -> list[FacePatch]:
-    """Of two faces, which have different schedules and mostly different sizes."""
+    """Of two faces, which have different sizes."""
     found: list[FacePatch] = []
     for name in ("astronaut.png", "grace_hopper.jpg"):
         photo = read_photo(SAMPLES / name)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -31,6 +31,17 @@ def ask(loop: RemoteLoop, seeds: Sequence[int]) -> bool:
     return all(map(torch.equal, loop(patches), doubled(patches)))
 
 
+def asked_by_five(server: LoopServer, pool: ThreadPoolExecutor, free: threading.Event) -> list[Future[bool]]:
+    """What five ask for; the loop, which waits for ``free``, goes on when four wait behind the first."""
+    loops = [RemoteLoop(server.loop.address, server.loop.key) for _ in range(5)]
+    answers = [pool.submit(ask, loop, [seed]) for seed, loop in enumerate(loops)]
+    deadline = time.monotonic() + 20
+    while server._waiting.qsize() < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    free.set()
+    return answers
+
+
 def test_other_processes_get_their_own_answers() -> None:
     with LoopServer(doubled) as server, get_context("spawn").Pool(2) as pool:
         asked = [(server.loop, [seed, seed + 1]) for seed in range(6)]
@@ -46,12 +57,7 @@ def test_what_comes_in_meanwhile_goes_in_one_batch() -> None:
         return doubled(patches)
 
     with LoopServer(slow) as server, ThreadPoolExecutor(5) as pool:
-        loops = [RemoteLoop(server.loop.address, server.loop.key) for _ in range(5)]
-        answers = [pool.submit(ask, loop, [seed]) for seed, loop in enumerate(loops)]
-        deadline = time.monotonic() + 20
-        while server._waiting.qsize() < 4 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        free.set()
+        answers = asked_by_five(server, pool, free)
         assert all(answer.result() for answer in answers)
     assert server.batches == [1, 4]
 
@@ -81,12 +87,7 @@ def test_one_that_fails_does_not_take_the_others_with_it() -> None:
         return doubled(patches)
 
     with LoopServer(loop) as server, ThreadPoolExecutor(5) as pool:
-        loops = [RemoteLoop(server.loop.address, server.loop.key) for _ in range(5)]
-        answers = [pool.submit(ask, loop, [seed]) for seed, loop in enumerate(loops)]
-        deadline = time.monotonic() + 20
-        while server._waiting.qsize() < 4 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        free.set()
+        answers = asked_by_five(server, pool, free)
         errors = [answer.exception() for answer in answers]
     assert [bool(error) for error in errors] == [False, False, True, False, False]
     assert "the second does not fit" in str(errors[2])

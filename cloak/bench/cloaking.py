@@ -182,8 +182,8 @@ class Workshop:
 
     def _perturb(self, patches: Sequence[FacePatch], surrogates: Sequence[str], method: Method) -> list[Tensor]:
         recognizers = [self.recognizer(reference) for reference in surrogates]
-        crops = method.views.count * (1 if method.turns else len(recognizers))
-        return perturb(patches, recognizers, method, self.device, room=Room.of(self.device, crops))
+        room = Room.of(self.device, method.crops_at_once(len(recognizers)))
+        return perturb(patches, recognizers, method, self.device, room=room)
 
     def _record(self, prepared: Prepared, target: Path, seconds: float) -> dict[str, Any]:
         """What is known of a cloaked file: where it is, what it cost, what of it can be seen."""

@@ -59,7 +59,7 @@ def engine_for(
     from cloak.batches import fit_beside
     from cloak.loop_server import LoopServer
 
-    looking = argparse.Namespace(**vars(options) | {"device": device.type if fit_beside(count, device) else "cpu"})
+    looking = _on(device.type if fit_beside(count, device) else "cpu", options)
     with (
         LoopServer(make_cloaker(options).perturb) as server,
         Workers(partial(make_cloaker, looking, server.loop), layout, count, overwrite=options.overwrite) as workers,
@@ -76,8 +76,13 @@ def _on_ray(
     if options.device == "cuda" and not gpus:
         raise UsageError("--device cuda on a cluster needs --gpus: how much of a GPU each process has")
     cluster = Cluster(options.address, options.workers or 0, gpus)
-    placed = argparse.Namespace(**vars(options) | {"device": options.device if gpus else "cpu"})
+    placed = _on(options.device if gpus else "cpu", options)
     return OnRay(partial(make_cloaker, placed), layout, cluster, overwrite=options.overwrite, stage=stage)
+
+
+def _on(device: str, options: argparse.Namespace) -> argparse.Namespace:
+    """The options, for another device."""
+    return argparse.Namespace(**vars(options) | {"device": device})
 
 
 def stage_of(options: argparse.Namespace) -> "Stage | None":
