@@ -1,6 +1,7 @@
 """Train the robust twin of a recogniser: the same network, less easily fooled.
 
-    python weights/train_robust.py [dlib] --out /tmp/robust [--data ../shared/data/lfw-dev/distractors]
+    python weights/train_robust.py dlib --out /tmp/robust [--data ../shared/data/lfw-dev/distractors]
+    python weights/train_robust.py mobilefacenet --steps 2600 --out /tmp/robust_mobilefacenet
 
 The student starts as a copy of the teacher's network and learns to give the teacher's embedding of a
 clean face when it is shown that face with a small adversarial change (adversarial training, Madry
@@ -15,7 +16,6 @@ import argparse
 import math
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,37 +41,25 @@ BATCH = 16
 VIEWS = ViewDistribution(scale=0.08, rotation=8.0, shift=0.04)
 
 RATE = 2e-4
-"""Adam's first learning rate in each stage; it falls to a twentieth along half a cosine wave."""
+"""Adam's first learning rate; it falls to a twentieth along half a cosine wave."""
+
+DSSIM = 0.0003
+"""About that of the adversarial change."""
 
 CHECKPOINT_EVERY = 200
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Part of the training.
-
-    Attributes:
-        dssim: about the DSSIM of the adversarial change.
-        steps: of the optimiser.
-    """
-
-    dssim: float
-    steps: int
-
-
-STAGES = (Stage(0.0003, 3300), Stage(0.0005, 3300))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("teacher", nargs="?", default="dlib", help="a name or a specification (default: dlib)")
+    parser.add_argument("--steps", type=int, default=3300, help="of the optimiser (default: %(default)s)")
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data/lfw-dev/distractors")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     teacher, student = load_recognizer(options.teacher), load_recognizer(options.teacher)
     faces = gather(options.data, teacher.spec, options.out / "faces.npy")
-    train(student, teacher, faces, options.out / "checkpoint.pt")
+    train(student, teacher, faces, options.steps, options.out / "checkpoint.pt")
     state = {**student.network.state_dict(), "embedding_mean": student.embedding_mean}
     save_file({key: value.half().contiguous() for key, value in state.items()}, options.out / "robust.safetensors")
 
@@ -109,7 +97,7 @@ def draw(faces: Tensor, generator: torch.Generator, size: tuple[int, int]) -> Te
     return crops
 
 
-def perturbed(student: Recognizer, crops: Tensor, labels: Tensor, dssim: float, generator: torch.Generator) -> Tensor:
+def perturbed(student: Recognizer, crops: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
     """Crops after one step, from a random start, that takes the student's embeddings away from the labels.
 
     The steps are as long as the DSSIM allows, in its own metric (see ``cloak.constraint``).
@@ -118,7 +106,7 @@ def perturbed(student: Recognizer, crops: Tensor, labels: Tensor, dssim: float, 
 
     def length(step: Tensor) -> Tensor:
         cost = (step**2 / (2.0 * texture)).mean(dim=(1, 2, 3), keepdim=True)
-        return (dssim / cost.clamp_min(1e-30)).sqrt()
+        return (DSSIM / cost.clamp_min(1e-30)).sqrt()
 
     noise = texture.sqrt() * torch.randn(crops.shape, generator=generator)
     delta = (0.5 * length(noise) * noise).requires_grad_(True)
@@ -128,8 +116,8 @@ def perturbed(student: Recognizer, crops: Tensor, labels: Tensor, dssim: float, 
     return (crops + length(moved).clamp_max(1.0) * moved).clamp(0.0, 1.0)
 
 
-def train(student: Recognizer, teacher: Recognizer, faces: Tensor, checkpoint: Path) -> None:
-    """Train in place, through all stages, from the last checkpoint if there is one."""
+def train(student: Recognizer, teacher: Recognizer, faces: Tensor, steps: int, checkpoint: Path) -> None:
+    """Train in place, from the last checkpoint if there is one."""
     generator = torch.Generator().manual_seed(0)
     optimiser = torch.optim.Adam(student.network.parameters(), lr=RATE)
     done = 0
@@ -139,12 +127,11 @@ def train(student: Recognizer, teacher: Recognizer, faces: Tensor, checkpoint: P
         optimiser.load_state_dict(state["optimiser"])
         generator.set_state(state["generator"])
         done = state["done"]
-    plan = [(stage, step) for stage in STAGES for step in range(stage.steps)]
     began = time.monotonic()
-    for number, (stage, step) in enumerate(plan[done:], start=done + 1):
+    for number in range(done + 1, steps + 1):
         for group in optimiser.param_groups:
-            group["lr"] = RATE * max(0.05, 0.5 + 0.5 * math.cos(math.pi * step / stage.steps))
-        loss = train_step(student, teacher, draw(faces, generator, teacher.spec.size), stage, optimiser, generator)
+            group["lr"] = RATE * max(0.05, 0.5 + 0.5 * math.cos(math.pi * (number - 1) / steps))
+        loss = train_step(student, teacher, draw(faces, generator, teacher.spec.size), optimiser, generator)
         if number % CHECKPOINT_EVERY == 0:
             print(f"{time.monotonic() - began:.0f} s, step {number}: 1 - cosine {loss:.4f}", flush=True)
             kept = {"network": student.network.state_dict(), "optimiser": optimiser.state_dict()}
@@ -155,7 +142,6 @@ def train_step(
     student: Recognizer,
     teacher: Recognizer,
     crops: Tensor,
-    stage: Stage,
     optimiser: torch.optim.Adam,
     generator: torch.Generator,
 ) -> float:
@@ -163,7 +149,7 @@ def train_step(
     with torch.no_grad():
         labels = teacher(crops)
     student.requires_grad_(False)
-    shown = perturbed(student, crops, labels, stage.dssim, generator)
+    shown = perturbed(student, crops, labels, generator)
     student.network.requires_grad_(True)
     loss = 1.0 - F.cosine_similarity(student(shown), labels).mean()
     optimiser.zero_grad()
