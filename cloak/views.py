@@ -164,7 +164,7 @@ def resize_matrix(factor: float, length: int) -> Tensor:
 
 def soften(images: Tensor) -> Tensor:
     """LowKey's blur: Gaussian, 7 x 7, sigma 3 px; (n, 3, h, w)."""
-    from kornia.filters import gaussian_blur2d  # imports kornia: 0.5 s
+    from kornia.filters import gaussian_blur2d
 
     blurred: Tensor = gaussian_blur2d(images, (7, 7), (3.0, 3.0))
     return blurred

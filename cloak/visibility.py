@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cloak.align import to_tensor
@@ -177,20 +178,20 @@ def measure_face(original: Pixels, changed: Pixels, box: Box, *, native_side: in
     """
     dssim, peak = dssim_and_peak(original, changed, box, native_side=native_side)
     left, top, right, bottom = _region(box, MARGIN + 1, original.shape)
-    before, after = (to_tensor(pixels[top:bottom, left:right]) for pixels in (original, changed))
-    inner = np.s_[
-        ...,
-        math.floor(box[1]) - top : math.ceil(box[3]) + 1 - top,
-        math.floor(box[0]) - left : math.ceil(box[2]) + 1 - left,
-    ]
-    error = float(((after - before)[inner] ** 2).mean())
+    around = np.s_[top:bottom, left:right]
+    inside = np.s_[math.floor(box[1]) : math.ceil(box[3]) + 1, math.floor(box[0]) : math.ceil(box[2]) + 1]
+    error = float(np.square(_difference(original[inside], changed[inside]), dtype=np.float64).mean()) / 255.0**2
     return Visibility(
         dssim=dssim,
         peak_dssim=peak,
         psnr=-10.0 * math.log10(error) if error > 0.0 else math.inf,
-        linf=round(255.0 * float((after - before).abs().max())),
-        chroma=chroma_distance(before[inner], after[inner]),
+        linf=int(np.abs(_difference(original[around], changed[around])).max()),
+        chroma=chroma_distance(original[inside], changed[inside]),
     )
+
+
+def _difference(before: Pixels, after: Pixels) -> NDArray[np.int16]:
+    return np.subtract(after, before, dtype=np.int16)
 
 
 def dssim_and_peak(
@@ -229,9 +230,33 @@ def _region(box: Box, margin: int, shape: Sequence[int]) -> tuple[int, int, int,
     return left, top, right, bottom
 
 
-def chroma_distance(before: Tensor, after: Tensor) -> float:
-    """Root mean square distance in the a*, b* plane of CIELAB (D65); (1, 3, h, w) in 0..1 sRGB."""
-    from kornia.color import rgb_to_lab  # imports kornia: 0.5 s
+D65 = (0.95047, 1.0, 1.08883)
+"""The white of sRGB, in XYZ."""
 
-    change = (rgb_to_lab(after) - rgb_to_lab(before))[:, 1:]
-    return float(change.square().sum(dim=1).mean().sqrt())
+LINEAR_TO_XYZ = (
+    (0.4124564, 0.3575761, 0.1804375),
+    (0.2126729, 0.7151522, 0.0721750),
+    (0.0193339, 0.1191920, 0.9503041),
+)
+"""sRGB's primaries (IEC 61966-2-1), light of 0..1."""
+
+
+def chroma_distance(before: Pixels, after: Pixels) -> float:
+    """Root mean square distance in the a*, b* plane of CIELAB (D65); (h, w, 3) uint8 sRGB."""
+    change = _chroma(after) - _chroma(before)
+    return float(change.square().sum(dim=0).mean().sqrt())
+
+
+def _chroma(pixels: Pixels) -> Tensor:
+    """(h, w, 3) uint8 sRGB -> (2, h w) a* and b*."""
+    linear = _linear_levels()[torch.from_numpy(np.ascontiguousarray(pixels.reshape(-1, 3).T)).int()]
+    white = torch.tensor(LINEAR_TO_XYZ) / torch.tensor(D65)[:, None] @ linear
+    x, y, z = torch.where(white > (6 / 29) ** 3, white.pow(1 / 3), white * (29 / 6) ** 2 / 3 + 4 / 29)
+    return torch.stack([500.0 * (x - y), 200.0 * (y - z)])
+
+
+@lru_cache
+def _linear_levels() -> Tensor:
+    """The light that each of sRGB's 256 levels stands for, 0..1."""
+    levels = torch.arange(256) / 255.0
+    return torch.where(levels > 0.04045, ((levels + 0.055) / 1.055) ** 2.4, levels / 12.92)
