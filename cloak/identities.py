@@ -200,5 +200,5 @@ def _look_at(source: Path, detector: FaceDetector, limits: Limits) -> tuple[Pixe
 
 
 def _embed(recognizer: Recognizer, pixels: Pixels, face: Face) -> Tensor:
-    both = recognizer.embed(pixels, face) + recognizer.embed(pixels, face, mirror=True)
-    return F.normalize(both, dim=0)
+    crop = recognizer.crop(pixels, face)
+    return F.normalize(recognizer.embed_crops([crop, crop.flip(3)]).sum(dim=0), dim=0)

@@ -36,12 +36,10 @@ def report_face(
     found = find_again(saved, face, detector)
 
     def match(recognizer: Recognizer) -> Match:
-        own = prepared.own(recognizer, face)
-        return Match(
-            before=float(own @ recognizer.embed(original, face, mirror=True)),
-            after=max(float(own @ recognizer.embed(saved, seen)) for seen in (face, *found)),
-            threshold=recognizer.spec.threshold,
-        )
+        mirrored = recognizer.crop(original, face).flip(3)
+        crops = [mirrored, *(recognizer.crop(saved, seen) for seen in (face, *found))]
+        before, *after = (recognizer.embed_crops(crops) @ prepared.own(recognizer, face)).tolist()
+        return Match(before=before, after=max(after), threshold=recognizer.spec.threshold)
 
     slow_first = sorted(recognizers, key=lambda recognizer: recognizer.spec.share)  # so no thread waits for them
     found_by = dict(zip(slow_first, each(match, slow_first), strict=True))

@@ -1,6 +1,6 @@
 """What every recogniser is to the rest of cloak: aligned crops in, unit embeddings out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -147,15 +147,16 @@ class Recognizer(nn.Module):
         """(n, 3, h, w) RGB in 0..1, aligned to the template -> (n, d), centred, of length 1."""
         return F.normalize(self.raw(crops) - self.embedding_mean, dim=1)
 
-    @torch.no_grad()
-    def embed(self, pixels: Pixels, face: Face, *, mirror: bool = False) -> Tensor:
-        """One face of a photo -> (d,) of length 1, on the CPU.
+    def crop(self, pixels: Pixels, face: Face) -> Tensor:
+        """One face of a photo, (h, w, 3) uint8, as the recogniser wants it; (1, 3, h, w) in 0..1, on the CPU."""
+        return crop_face(pixels, face.landmarks, self.spec.template, self.spec.size)
 
-        Args:
-            pixels: (h, w, 3) uint8, RGB.
-            face: with landmarks in the photo.
-            mirror: embed the mirrored face.
-        """
-        crop = crop_face(pixels, face.landmarks, self.spec.template, self.spec.size).to(self.embedding_mean.device)
-        embeddings: Tensor = self(crop.flip(3) if mirror else crop)
-        return embeddings[0].cpu()
+    @torch.no_grad()
+    def embed_crops(self, crops: Sequence[Tensor]) -> Tensor:
+        """Several crops, (1, 3, h, w) each, seen at once -> (n, d) of length 1, on the CPU."""
+        embeddings: Tensor = self(torch.cat(list(crops)).to(self.embedding_mean.device))
+        return embeddings.cpu()
+
+    def embed(self, pixels: Pixels, face: Face) -> Tensor:
+        """One face of a photo, (h, w, 3) uint8, -> (d,) of length 1, on the CPU."""
+        return self.embed_crops([self.crop(pixels, face)])[0]
