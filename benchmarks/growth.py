@@ -2,7 +2,7 @@
 
     python -m benchmarks.growth --out benchmarks/results/growth
 
-Each row is a run of its own process: the command on a folder (photos), or one photo through the
+Each row is a run of its own process: the command on a folder (photos, processes), or one photo through the
 library (the rest), where the seconds are those after start-up. Memory is the most that the process
 and its children had at once, looked at ten times a second. Photos of other sizes are the sample,
 resized; several faces are the sample, side by side. Writes OUT.json and OUT.md.
@@ -33,6 +33,9 @@ PHOTOS = (1, 10, 40)
 MEGAPIXELS = (0.3, 1.0, 3.0, 12.0, 48.0)
 FACES = (1, 2, 4, 8)
 STEPS = (30, 60, 120)
+SHARED = 20
+PROCESSES = tuple((*engine, "--workers", count) for engine in ((), ("--engine", "ray")) for count in ("1", "2"))
+"""How so many photos are shared out."""
 
 ONE_PHOTO = """
 import sys, time
@@ -95,21 +98,17 @@ def one_photo(photo: Path, steps: int = 0, surrogates: Iterable[str] = ()) -> di
     return {"seconds": float(seconds), "faces": float(faces), "megabytes": memory}
 
 
-def by_photos(people: Path, counts: Iterable[int]) -> list[dict[str, float]]:
-    """The command on folders."""
+def command_on(people: Path, count: int, words: Sequence[str] = ()) -> dict[str, float]:
+    """The command on a folder of so many photos."""
     photos = [sorted(folder.iterdir())[0] for folder in sorted(people.iterdir())]
-    rows = []
-    for count in counts:
-        with TemporaryDirectory() as folder:
-            source = Path(folder, "in")
-            source.mkdir()
-            for photo in photos[:count]:
-                (source / photo.name).symlink_to(photo)
-            words = ["protect", str(source), "-o", str(Path(folder, "out")), "--quiet"]
-            seconds, memory, _ = watched([sys.executable, "-m", "cloak", *words])
-        rows.append({"photos": count, "seconds": seconds, "a minute": 60 * count / seconds, "megabytes": memory})
-        print(rows[-1], flush=True)
-    return rows
+    with TemporaryDirectory() as folder:
+        source = Path(folder, "in")
+        source.mkdir()
+        for photo in photos[:count]:
+            (source / photo.name).symlink_to(photo.resolve())
+        command = ["protect", str(source), "-o", str(Path(folder, "out")), "--quiet", *words]
+        seconds, memory, _ = watched([sys.executable, "-m", "cloak", *command])
+    return {"seconds": seconds, "a minute": 60 * count / seconds, "megabytes": memory}
 
 
 def by_pixels(folder: Path, sizes: Iterable[float]) -> list[dict[str, float]]:
@@ -162,7 +161,10 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         growth = {
-            "photos (the whole command)": by_photos(options.data, PHOTOS),
+            "photos (the whole command)": [{"photos": count} | command_on(options.data, count) for count in PHOTOS],
+            f"processes ({SHARED} photos)": [
+                {"options": " ".join(words)} | command_on(options.data, SHARED, words) for words in PROCESSES
+            ],
             "pixels (one face)": by_pixels(folder, MEGAPIXELS),
             "faces": by_faces(folder, FACES),
             "steps": [{"steps": steps} | one_photo(SAMPLE, steps) for steps in STEPS],
