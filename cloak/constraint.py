@@ -12,6 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from cloak.eyes import Eyes
 from cloak.methods import Method
 from cloak.patches import PatchBatch
 from cloak.visibility import (
@@ -38,6 +39,7 @@ class Constraint:
         statistics: ``local_statistics`` of the clean patches.
         chroma: (n, 1, 1, 1) bound of the colour, 0 for photos that have none.
         dssim: (n,) budget of the face DSSIM on the patch; smaller where saving needs some of it, too.
+        eyes: which keep their contrast.
     """
 
     method: Method
@@ -46,6 +48,7 @@ class Constraint:
     statistics: tuple[Tensor, Tensor]
     chroma: Tensor
     dssim: Tensor
+    eyes: Eyes
 
     @classmethod
     def of(cls, batch: PatchBatch, method: Method) -> "Constraint":
@@ -54,7 +57,8 @@ class Constraint:
         regions = regions_of(batch.boxes, size, batch.pixels.device, stride=WINDOW_STRIDE)
         chroma = method.chroma * (~batch.grey).float()
         dssim = method.dssim * torch.where(batch.recoded, method.room, 1.0)
-        return cls(method, batch, regions, statistics, chroma, dssim)
+        eyes = Eyes.of(batch.pixels, batch.boxes, batch.landmarks)
+        return cls(method, batch, regions, statistics, chroma, dssim, eyes)
 
     def texture(self, delta: Tensor) -> Tensor:
         """The weights w of the metric, (n, 1, side, side), where patches are changed by ``delta`` already.
@@ -77,8 +81,10 @@ class Constraint:
         return step * length.view(-1, 1, 1, 1)
 
     def project(self, delta: Tensor) -> Tensor:
-        """Back into the budget: colour, L-inf, pixel range, peak DSSIM (locally), face DSSIM."""
+        """Back into the budget: fading eyes, colour, L-inf, pixel range, peak DSSIM (locally), face DSSIM."""
         clean = self.batch.pixels
+        if self.method.fading < 1.0:
+            delta = self.eyes.kept(delta, self.method.fading)
         neutral = delta.mean(dim=1, keepdim=True)
         delta = neutral + (delta - neutral).clamp(-self.chroma, self.chroma)
         bound = self.method.linf * self.batch.masks

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 
 from cloak.detect import CHECK, MIN_FACE, MIN_SCORE, SAME_FACE, FaceDetector
+from cloak.eyes import eye_fading
 from cloak.looks import Look, covered, overlap
 from cloak.pipeline import Prepared
 from cloak.recognizers import Recognizer
@@ -44,7 +45,8 @@ def report_face(
     slow_first = sorted(recognizers, key=lambda recognizer: recognizer.spec.share)  # so no thread waits for them
     found_by = dict(zip(slow_first, each(match, slow_first), strict=True))
     matches = {recognizer.spec.name: found_by[recognizer] for recognizer in recognizers}
-    return FaceReport(face, measure_face(original, saved, face.box), matches)
+    visibility = measure_face(original, saved, face.box)
+    return FaceReport(face, visibility, eye_fading(original, saved, face), matches)
 
 
 def find_again(pixels: Pixels, face: Face, detector: FaceDetector) -> tuple[Face, ...]:

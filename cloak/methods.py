@@ -37,6 +37,7 @@ class Method:
         linf: largest change of a pixel, in 0..1 units.
         chroma: largest difference between the change of one colour channel and the mean change
             of the three, in 0..1 units; 0 for a cloak without colour.
+        fading: share of its contrast that a place on the eyes may lose, see ``cloak.eyes``; 1: all.
         peak_ratio: budget of the peak DSSIM over that of the face DSSIM.
         room: share of the DSSIM budget for the loop, where saving the patch's own pixels takes the rest.
         projected: whether each step ends within the DSSIM budget; else the perturbation is only
@@ -63,6 +64,7 @@ class Method:
     dssim: float
     linf: float
     chroma: float = 1.0
+    fading: float = 1.0
     peak_ratio: float = math.inf
     room: float = 1.0
     projected: bool = True
@@ -108,6 +110,7 @@ def _cloak(dssim: float) -> Method:
         dssim,
         linf,
         chroma=4 / 255,
+        fading=0.05,
         peak_ratio=PEAK_RATIO,
         room=ROOM,
         steps=60,

@@ -103,6 +103,7 @@ class FaceReport:
     Attributes:
         face: in the original.
         visibility: of the change.
+        fading: the share of its contrast that the eye which fades more has lost, see ``cloak.eyes``.
         matches: what each recogniser says.
         expected: what the benchmark lets one expect of recognisers that were never seen; None where
             it says nothing, as for surrogates of the user's choice.
@@ -111,6 +112,7 @@ class FaceReport:
 
     face: Face
     visibility: Visibility
+    fading: float
     matches: Mapping[str, Match]
     expected: Expected | None = None
     known: int = 0

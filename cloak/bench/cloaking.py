@@ -20,6 +20,7 @@ from cloak.bench.store import Journal
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector
 from cloak.errors import CloakError
+from cloak.eyes import eye_fading
 from cloak.identities import Identities, knowing
 from cloak.methods import Method
 from cloak.patches import FacePatch
@@ -190,7 +191,10 @@ class Workshop:
         original, saved = prepared.photo.pixels, read_photo(target).pixels
         face = central_face(prepared.faces, original)
         assert face is not None
-        seen = {"face": measure_face(original, saved, face.box), "photo": measure_photo(original, saved)}
+        seen = {
+            "face": _finite(measure_face(original, saved, face.box)) | {"fading": eye_fading(original, saved, face)},
+            "photo": _finite(measure_photo(original, saved)),
+        }
         return {
             "output": str(target.relative_to(self.out)),
             "content": file_sha256(target),
@@ -198,7 +202,7 @@ class Workshop:
             "seconds_per_face": seconds,
             "unchanged": bool(np.array_equal(original, saved)),
             "lpips": self.lpips(original, saved) if self.lpips else None,
-            **{name: _finite(visibility) for name, visibility in seen.items()},
+            **seen,
         }
 
 

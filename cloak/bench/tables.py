@@ -248,13 +248,15 @@ def visibility_table(results: Results) -> Table:
             for where in ("face", "photo")
             for measure, _, digits in (*measures, ("chroma", "colour", 2))
         ]
+        cells.append(_mean_and_most(entry, "face", "fading", 3))
         rows.append(row(entry["name"], *cells, *((number(entry["visibility"].get("lpips"), 4),) if lpips else ())))
     columns = [f"{where}: {title}" for where in ("face", "photo") for _, title, _ in (*measures, ("", "colour", 2))]
     return Table(
         "The change of the face, and of the whole photo",
         "Mean over the files, and in brackets the largest; of PSNR the mean. Whole photo: the same measures over "
-        "all of it, the peak over windows a quarter of it wide." + (" LPIPS: whole photo, AlexNet." if lpips else ""),
-        ("method@budget", *columns, *(("photo: LPIPS",) if lpips else ())),
+        "all of it, the peak over windows a quarter of it wide. Eyes: the share of its contrast that the eye which "
+        "fades more has lost." + (" LPIPS: whole photo, AlexNet." if lpips else ""),
+        ("method@budget", *columns, "eyes", *(("photo: LPIPS",) if lpips else ())),
         tuple(rows),
     )
 

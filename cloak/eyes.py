@@ -1,0 +1,133 @@
+"""Eyes do not fade: a cloak may redraw them, but not take their contrast away.
+
+At equal DSSIM that is what the eye minds most: grey, milky eyes and thin brows, four rounds of looking at
+cloaks said (benchmarks/README.md). Fading is told from other changes by regression: within a small
+Gaussian window the changed picture is about slope * original + something else, and a slope below 1
+is contrast that is gone. The windows lie on a grid around the eyes; their size goes by the face.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from cloak.align import to_tensor
+from cloak.types import Box, Face, Pixels
+
+FACE_HEIGHT = 2.9
+"""Of MTCNN's boxes, in distances between the eyes; what follows is in such distances, too."""
+
+SIGMA, STRIDE = 0.15, 0.1
+"""Of the windows, and from one to the next."""
+
+REACH = (1.0, 0.7)
+"""How far the grid reaches across and down from the middle between the eyes."""
+
+EYE = (0.3, 0.2)
+"""Standard deviations across and down of the weight around each eye, which is whole where a Gaussian is over a half."""
+
+FAR = 5.0
+"""Standard deviations from which on windows weigh next to nothing."""
+
+FLAT = 1e-4
+"""Variance of light, 0..1, below which a window has no contrast to lose."""
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """The windows around the eyes of a batch.
+
+    Attributes:
+        rows, columns: (n, k, h) and (n, l, w), the windows' weights along either axis; each row sums to 1.
+        near: (n, 2, k, l) in 0..1, 1 on either eye.
+        areas: (n, 1, 1), pixels for each window.
+        light: (n, h, w) of the clean pictures, the mean of their channels.
+        means, variances: (n, k, l), of the light in each window.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    near: Tensor
+    areas: Tensor
+    light: Tensor
+    means: Tensor
+    variances: Tensor
+
+    @classmethod
+    def of(cls, pictures: Tensor, boxes: Sequence[Box], landmarks: ArrayLike) -> "Eyes":
+        """Of clean pictures (n, 3, h, w) in 0..1 with a face each: its box, and its landmarks, (n, 5, 2)."""
+        eyes = torch.from_numpy(np.asarray(landmarks, dtype=np.float32)[:, :2])  # (n, 2, 2)
+        units = torch.tensor([[float(box[3] - box[1]) / FACE_HEIGHT] for box in boxes])  # (n, 1)
+        across, down = (
+            eyes[:, :, axis].mean(dim=1, keepdim=True) + units * torch.arange(-reach, reach + STRIDE / 2, STRIDE)
+            for axis, reach in enumerate(REACH)
+        )  # (n, l), (n, k)
+        off_across = (across[:, None] - eyes[:, :, :1]) / (EYE[0] * units[:, None])  # (n, 2, l)
+        off_down = (down[:, None] - eyes[:, :, 1:]) / (EYE[1] * units[:, None])  # (n, 2, k)
+        falling = torch.exp(-0.5 * (off_down[..., None] ** 2 + off_across[:, :, None] ** 2))
+        near = (2.0 * falling).clamp_max(1.0)
+        rows = _windows(down, SIGMA * units, pictures.shape[2])
+        columns = _windows(across, SIGMA * units, pictures.shape[3])
+        areas = (STRIDE * units)[..., None] ** 2
+        rows, columns, near, areas = (part.to(pictures.device) for part in (rows, columns, near, areas))
+        light = pictures.mean(dim=1)
+        means = _seen(rows, light, columns)
+        variances = (_seen(rows, light**2, columns) - means**2).clamp_min(0.0)
+        return cls(rows, columns, near, areas, light, means, variances)
+
+    def faded(self, delta: Tensor) -> Tensor:
+        """What share of its contrast each window loses to a perturbation (n, 3, h, w); (n, k, l), < 0 for a gain."""
+        change = delta.mean(dim=1)
+        together = _seen(self.rows, self.light * change, self.columns)
+        apart = self.means * _seen(self.rows, change, self.columns)
+        return (apart - together) / (self.variances + FLAT)
+
+    def kept(self, delta: Tensor, most: float) -> Tensor:
+        """A perturbation (n, 3, h, w) with about half the contrast given back that eyes lose beyond ``most``.
+
+        A loop that asks after every step comes out with all of it.
+        """
+        missing = self.near.amax(dim=1) * (self.faded(delta) - most).clamp_min(0.0) * self.areas
+        back = self._spread(missing) * self.light - self._spread(missing * self.means)
+        return delta + back[:, None]
+
+    def worst(self, delta: Tensor) -> Tensor:
+        """The share of its contrast that the eye which fades more loses to a perturbation (n, 3, h, w); (n,)."""
+        contrast = self.near * self.variances[:, None]
+        lost = contrast * self.faded(delta).clamp_min(0.0)[:, None]
+        return (lost.sum(dim=(2, 3)) / contrast.sum(dim=(2, 3)).clamp_min(1e-12)).amax(dim=1)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        """Values of windows (n, k, l) -> of their pixels (n, h, w)."""
+        return self.rows.transpose(1, 2) @ values @ self.columns
+
+
+def _windows(places: Tensor, sigmas: Tensor, length: int) -> Tensor:
+    """Gaussian windows around places (n, k) along an axis; (n, k, length)."""
+    distances = (torch.arange(length) - places[..., None]) / sigmas[..., None]
+    weights = torch.exp(-0.5 * distances.clamp(-FAR, FAR) ** 2)
+    return weights / weights.sum(dim=2, keepdim=True)
+
+
+def _seen(rows: Tensor, pictures: Tensor, columns: Tensor) -> Tensor:
+    """Means of pictures (n, h, w) in the windows; (n, k, l)."""
+    return rows @ pictures @ columns.transpose(1, 2)
+
+
+def eye_fading(original: Pixels, changed: Pixels, face: Face) -> float:
+    """The share of its contrast that the eye of a face which fades more has lost; both (h, w, 3) uint8."""
+    margin = max(face.width, face.height) / 4
+    height, width = original.shape[:2]
+    left, top = (max(0, math.floor(value - margin)) for value in face.box[:2])
+    right, bottom = (
+        min(end, math.ceil(value + margin) + 1) for end, value in zip((width, height), face.box[2:], strict=True)
+    )
+    before, after = (to_tensor(pixels[top:bottom, left:right]) for pixels in (original, changed))
+    corner = np.array([left, top])
+    box = tuple((np.reshape(face.box, (2, 2)) - corner).ravel().tolist())
+    eyes = Eyes.of(before, [box], np.array(face.landmarks)[None] - corner)
+    return float(eyes.worst(after - before))
