@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from cloak.detect import FIRST_LOOK, MIN_FACE, FaceDetector, detection_scale
+from cloak.detect import FIRST_LOOK, MIN_FACE, FaceDetector, InStrips, detection_scale
 from cloak.photo import read_photo
 from cloak.types import Pixels
 from tests.helpers import SAMPLES, smooth_noise
@@ -113,6 +114,15 @@ def test_object_arrays_low_scores_and_boxes_beyond_the_edge(
     (face,) = detector.look(smooth_noise(80, 100), [FIRST_LOOK])
     assert face.box == (0.0, 10.0, 60.0, 79.0)
     assert isinstance(face.score, float)
+
+
+@pytest.mark.parametrize("size", [(12, 900), (13, 40), (331, 1000), (640, 1001), (641, 1100), (2000, 700)])
+def test_the_first_network_says_the_same_in_strips(size: tuple[int, int], detector: FaceDetector) -> None:
+    in_strips: InStrips = detector._mtcnn.pnet
+    picture = torch.rand(1, *size, 3, generator=torch.Generator().manual_seed(0)).permute(0, 3, 1, 2) - 0.5
+    with torch.no_grad():
+        for ours, whole in zip(in_strips(picture), in_strips.network(picture), strict=True):
+            torch.testing.assert_close(ours, whole, rtol=0.0, atol=1e-5)
 
 
 @pytest.mark.parametrize("side", range(4))
