@@ -1,7 +1,7 @@
 """Eyes do not fade: a cloak may redraw them, but not take their contrast away.
 
 Grey, milky eyes are what viewers of cloaks named most, at any DSSIM (benchmarks/README.md, which also says
-that a blind comparison did not show the bound to help). Fading is told from other changes by regression:
+how little of the bound was seen in a blind comparison). Fading is told from other changes by regression:
 within a small Gaussian window the changed picture is about slope * original + something else, and a slope
 below 1 is contrast that is gone. The windows lie on a grid around the eyes; their size goes by the face.
 """
