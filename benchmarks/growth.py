@@ -33,9 +33,9 @@ PHOTOS = (1, 10, 40)
 MEGAPIXELS = (0.3, 1.0, 3.0, 12.0, 48.0)
 FACES = (1, 2, 4, 8)
 STEPS = (30, 60, 120)
-SHARED = 20
 PROCESSES = tuple((*engine, "--workers", count) for engine in ((), ("--engine", "ray")) for count in ("1", "2"))
-"""How so many photos are shared out."""
+SHARED = 20
+"""So many photos are shared out in each of these ways."""
 
 ONE_PHOTO = """
 import sys, time
@@ -108,7 +108,9 @@ def command_on(people: Path, count: int, words: Sequence[str] = ()) -> dict[str,
             (source / photo.name).symlink_to(photo.resolve())
         command = ["protect", str(source), "-o", str(Path(folder, "out")), "--quiet", *words]
         seconds, memory, _ = watched([sys.executable, "-m", "cloak", *command])
-    return {"seconds": seconds, "a minute": 60 * count / seconds, "megabytes": memory}
+    row = {"seconds": seconds, "a minute": 60 * count / seconds, "megabytes": memory}
+    print(row, flush=True)
+    return row
 
 
 def by_pixels(folder: Path, sizes: Iterable[float]) -> list[dict[str, float]]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from cloak.eyes import Eyes
+from cloak.fading import Eyes
 from cloak.methods import Method
 from cloak.patches import PatchBatch
 from cloak.visibility import (

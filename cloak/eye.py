@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cloak.align import Matrix, compose, fit_similarity, invert, warp
+from cloak.fading import FACE_HEIGHT
 from cloak.methods import Method
 from cloak.objectives import identity
 from cloak.patches import PatchBatch
@@ -35,8 +36,7 @@ class Eye:
     def of(cls, batch: PatchBatch, recognizer: Recognizer, method: Method) -> "Eye":
         template = np.array(recognizer.spec.template)
         alignments = np.stack([invert(fit_similarity(points, template)) for points in batch.landmarks])
-        # MTCNN's boxes are about 2.9 times as high as the eyes are apart.
-        eyes_in_patch = method.patch_face / 2.9
+        eyes_in_patch = method.patch_face / FACE_HEIGHT
         eyes_in_crop = float(np.linalg.norm(template[1] - template[0]))
         oversampling = max(1, math.ceil(eyes_in_patch / eyes_in_crop - 0.25))
         return cls(recognizer, method, alignments, oversampling)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from cloak.detect import CHECK, MIN_FACE, MIN_SCORE, SAME_FACE, FaceDetector
-from cloak.eyes import eye_fading
+from cloak.fading import eye_fading
 from cloak.looks import Look, covered, overlap
 from cloak.pipeline import Prepared
 from cloak.recognizers import Recognizer

@@ -37,7 +37,7 @@ class Method:
         linf: largest change of a pixel, in 0..1 units.
         chroma: largest difference between the change of one colour channel and the mean change
             of the three, in 0..1 units; 0 for a cloak without colour.
-        fading: share of its contrast that a place on the eyes may lose, see ``cloak.eyes``; 1: all.
+        fading: share of its contrast that a place on the eyes may lose, see ``cloak.fading``; 1: all.
         peak_ratio: budget of the peak DSSIM over that of the face DSSIM.
         room: share of the DSSIM budget for the loop, where saving the patch's own pixels takes the rest.
         projected: whether each step ends within the DSSIM budget; else the perturbation is only

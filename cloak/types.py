@@ -103,7 +103,7 @@ class FaceReport:
     Attributes:
         face: in the original.
         visibility: of the change.
-        fading: the share of its contrast that the eye which fades more has lost, see ``cloak.eyes``.
+        fading: the share of its contrast that the eye which fades more has lost, see ``cloak.fading``.
         matches: what each recogniser says.
         expected: what the benchmark lets one expect of recognisers that were never seen; None where
             it says nothing, as for surrogates of the user's choice.

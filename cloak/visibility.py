@@ -13,7 +13,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cloak.align import to_tensor
@@ -177,21 +176,21 @@ def measure_face(original: Pixels, changed: Pixels, box: Box, *, native_side: in
         native_side: see ``dssim_and_peak``; L-inf, PSNR and colour are always native.
     """
     dssim, peak = dssim_and_peak(original, changed, box, native_side=native_side)
-    left, top, right, bottom = _region(box, MARGIN + 1, original.shape)
-    around = np.s_[top:bottom, left:right]
-    inside = np.s_[math.floor(box[1]) : math.ceil(box[3]) + 1, math.floor(box[0]) : math.ceil(box[2]) + 1]
-    error = float(np.square(_difference(original[inside], changed[inside]), dtype=np.float64).mean()) / 255.0**2
+    left, top, right, bottom = surroundings(box, MARGIN + 1, original.shape)
+    before, after = (pixels[top:bottom, left:right] for pixels in (original, changed))
+    inner = np.s_[
+        math.floor(box[1]) - top : math.ceil(box[3]) + 1 - top,
+        math.floor(box[0]) - left : math.ceil(box[2]) + 1 - left,
+    ]
+    difference = np.subtract(after, before, dtype=np.int16)
+    error = float(np.square(difference[inner], dtype=np.float64).mean()) / 255.0**2
     return Visibility(
         dssim=dssim,
         peak_dssim=peak,
         psnr=-10.0 * math.log10(error) if error > 0.0 else math.inf,
-        linf=int(np.abs(_difference(original[around], changed[around])).max()),
-        chroma=chroma_distance(original[inside], changed[inside]),
+        linf=int(np.abs(difference).max()),
+        chroma=chroma_distance(before[inner], after[inner]),
     )
-
-
-def _difference(before: Pixels, after: Pixels) -> NDArray[np.int16]:
-    return np.subtract(after, before, dtype=np.int16)
 
 
 def dssim_and_peak(
@@ -203,7 +202,7 @@ def dssim_and_peak(
     ``native_side`` px where it has more.
     """
     factor = min(1.0, native_side / max(box[2] - box[0], box[3] - box[1]))
-    left, top, right, bottom = _region(box, math.ceil((MARGIN + 1) / factor), original.shape)
+    left, top, right, bottom = surroundings(box, math.ceil((MARGIN + 1) / factor), original.shape)
     before, after = (to_tensor(pixels[top:bottom, left:right]) for pixels in (original, changed))
     if factor < 1.0:
         size = [max(WINDOW, round(length * factor)) for length in before.shape[2:]]
@@ -223,7 +222,7 @@ def dssim_and_peak(
     return float(face_mean(maps, regions)), float(window_means(maps, regions).amax())
 
 
-def _region(box: Box, margin: int, shape: Sequence[int]) -> tuple[int, int, int, int]:
+def surroundings(box: Box, margin: int, shape: Sequence[int]) -> tuple[int, int, int, int]:
     """The box, rounded outwards, and a margin, within a photo of this shape: left, top, right, bottom."""
     left, top = (max(0, math.floor(v) - margin) for v in box[:2])
     right, bottom = (min(end, math.ceil(v) + margin + 1) for end, v in zip((shape[1], shape[0]), box[2:], strict=True))

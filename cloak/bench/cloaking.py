@@ -20,7 +20,7 @@ from cloak.bench.store import Journal
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector
 from cloak.errors import CloakError
-from cloak.eyes import eye_fading
+from cloak.fading import eye_fading
 from cloak.identities import Identities, knowing
 from cloak.methods import Method
 from cloak.patches import FacePatch

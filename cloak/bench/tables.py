@@ -239,24 +239,28 @@ def _verdict(value: float | None, expected: float | None) -> Cell:
 
 def visibility_table(results: Results) -> Table:
     """The change of face and whole photo: mean and largest; LPIPS where it was measured."""
-    measures = (("dssim", "DSSIM", 4), ("peak_dssim", "peak", 4), ("psnr", "PSNR, dB", 1), ("linf", "L-inf", 0))
+    everywhere = (
+        ("dssim", "DSSIM", 4),
+        ("peak_dssim", "peak", 4),
+        ("psnr", "PSNR, dB", 1),
+        ("linf", "L-inf", 0),
+        ("chroma", "colour", 2),
+    )
+    measures = [
+        *((where, measure, f"{where}: {title}", n) for where in ("face", "photo") for measure, title, n in everywhere),
+        ("face", "fading", "eyes", 3),
+    ]
     lpips = any(entry["visibility"].get("lpips") is not None for entry in results["entries"])
     rows = []
     for entry in ordered_entries(results):
-        cells = [
-            _mean_and_most(entry, where, measure, digits)
-            for where in ("face", "photo")
-            for measure, _, digits in (*measures, ("chroma", "colour", 2))
-        ]
-        cells.append(_mean_and_most(entry, "face", "fading", 3))
+        cells = [_mean_and_most(entry, where, measure, digits) for where, measure, _, digits in measures]
         rows.append(row(entry["name"], *cells, *((number(entry["visibility"].get("lpips"), 4),) if lpips else ())))
-    columns = [f"{where}: {title}" for where in ("face", "photo") for _, title, _ in (*measures, ("", "colour", 2))]
     return Table(
         "The change of the face, and of the whole photo",
         "Mean over the files, and in brackets the largest; of PSNR the mean. Whole photo: the same measures over "
         "all of it, the peak over windows a quarter of it wide. Eyes: the share of its contrast that the eye which "
         "fades more has lost." + (" LPIPS: whole photo, AlexNet." if lpips else ""),
-        ("method@budget", *columns, "eyes", *(("photo: LPIPS",) if lpips else ())),
+        ("method@budget", *(title for _, _, title, _ in measures), *(("photo: LPIPS",) if lpips else ())),
         tuple(rows),
     )
 

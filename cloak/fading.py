@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cloak.align import to_tensor
 from cloak.types import Box, Face, Pixels
+from cloak.visibility import surroundings
 
 FACE_HEIGHT = 2.9
 """Of MTCNN's boxes, in distances between the eyes; what follows is in such distances, too."""
@@ -120,12 +121,8 @@ def _seen(rows: Tensor, pictures: Tensor, columns: Tensor) -> Tensor:
 
 def eye_fading(original: Pixels, changed: Pixels, face: Face) -> float:
     """The share of its contrast that the eye of a face which fades more has lost; both (h, w, 3) uint8."""
-    margin = max(face.width, face.height) / 4
-    height, width = original.shape[:2]
-    left, top = (max(0, math.floor(value - margin)) for value in face.box[:2])
-    right, bottom = (
-        min(end, math.ceil(value + margin) + 1) for end, value in zip((width, height), face.box[2:], strict=True)
-    )
+    margin = math.ceil(max(face.width, face.height) / 4)
+    left, top, right, bottom = surroundings(face.box, margin, original.shape)
     before, after = (to_tensor(pixels[top:bottom, left:right]) for pixels in (original, changed))
     corner = np.array([left, top])
     box = tuple((np.reshape(face.box, (2, 2)) - corner).ravel().tolist())

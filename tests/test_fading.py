@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cloak.constraint import Constraint
 from cloak.detect import FaceDetector
-from cloak.eyes import Eyes, eye_fading
+from cloak.fading import Eyes, eye_fading
 from cloak.methods import MODES
 from cloak.patches import FacePatch, cut_patch, stack_patches
 from cloak.photo import read_photo
