@@ -11,7 +11,17 @@ True
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cloak.errors import AlreadyCloakedError, CloakError, NoFaceError, PhotoError, SaveError, UsageError, WeightsError
+from cloak.errors import (
+    AlreadyCloakedError,
+    BarredError,
+    CloakError,
+    DeviceError,
+    NoFaceError,
+    PhotoError,
+    SaveError,
+    UsageError,
+    WeightsError,
+)
 from cloak.types import (
     CloakResult,
     ComparedFace,
@@ -40,11 +50,13 @@ LATER = {
 
 __all__ = [
     "AlreadyCloakedError",
+    "BarredError",
     "CloakError",
     "CloakResult",
     "Cloaker",
     "ComparedFace",
     "Comparison",
+    "DeviceError",
     "Face",
     "FaceReport",
     "Limits",

@@ -227,7 +227,9 @@ class Protector:
         return cloaker.settings, cloaker.notes
 
     def protect(self, jobs: list[Job], notary: Any) -> list[PhotoReport]:
-        self._notes = self._notes or _RemoteNotes(notary)
+        if self._notes is None:
+            self._notes = _RemoteNotes(notary)
+            self._layout.reserve(self._notes.earlier)
         cloaker = self._loaded()
         if self._stage:
             return list(self._stage.work_through(cloaker, jobs, self._notes, overwrite=self._overwrite))
@@ -246,22 +248,21 @@ class Notary:
         self._runs: set[str] = set()
         self._folders: set[Path] = set()
 
-    def joined(self, run: str) -> None:
+    def joined(self, run: str) -> list[Path]:
+        """Note an actor's process; the results that are there already."""
         self._journal.note_run(run)
         self._runs.add(run)
+        return self._journal.results()
 
-    def owns(self, job: Job) -> bool:
-        return self._journal.owns(job)
+    def owned(self, job: Job) -> Path | None:
+        return self._journal.owned(job)
 
     def begin(self, job: Job, output: Path) -> None:
         self._folders.add(output.parent)
         self._journal.begin(job, output)
-        self._journal.begun[job.place] = str(output)
 
     def finish(self, job: Job, report: PhotoReport, stamp: str) -> None:
         self._journal.finish(job, report, stamp)
-        if not report.output:
-            self._journal.begun.pop(job.place, None)
 
     def sweep(self) -> None:
         """When nobody writes any more: what lost actors left of their temporary files goes."""
@@ -277,10 +278,11 @@ class _RemoteNotes:
         import ray
 
         self._notary, self._get = notary, ray.get
-        self._get(notary.joined.remote(RUN))
+        self.earlier: list[Path] = self._get(notary.joined.remote(RUN))
 
-    def owns(self, job: Job) -> bool:
-        return bool(self._get(self._notary.owns.remote(job)))
+    def owned(self, job: Job) -> Path | None:
+        found: Path | None = self._get(self._notary.owned.remote(job))
+        return found
 
     def begin(self, job: Job, output: Path) -> None:
         self._get(self._notary.begin.remote(job, output))

@@ -3,6 +3,7 @@
 CloakError
 ├── PhotoError                a photo cannot be read, or is of a kind that cannot be written back
 │   ├── NoFaceError           it was read, but no face was found in it
+│   ├── BarredError           rights, the limits or memory bar the way to it
 │   └── AlreadyCloakedError  it was cloaked before
 ├── SaveError                 the protected photo cannot be written
 ├── DeviceError               a GPU failed, or its memory did not suffice
@@ -49,6 +50,10 @@ class UsageError(CloakError):
     """An unknown mode, device or name, or paths that exclude each other."""
 
 
+class BarredError(PhotoError):
+    """A photo cannot be read for what lies outside of it: rights, the limits, memory; it may be another time."""
+
+
 PHOTO_ERRORS = (CloakError, OSError, RuntimeError, MemoryError)
 """What stops work on a photo, and not on the others."""
 
@@ -60,6 +65,11 @@ def sentence_on(error: BaseException, source: Path) -> str:
     if isinstance(error, CloakError):
         return str(error)
     return f"{shown(source)}: {type(error).__name__}: {in_a_line(error)}"
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the cause lies outside of the photo, so that it may fare better another time."""
+    return not isinstance(error, PhotoError) or isinstance(error, BarredError)
 
 
 def in_a_line(error: BaseException) -> str:

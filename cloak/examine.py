@@ -91,12 +91,14 @@ def open_photo(image: Path | str | Image.Image | Pixels, limits: Limits = LIMITS
 
     Raises:
         PhotoError: not a photo that can be read.
-        UsageError: an array of another shape or type.
+        UsageError: an array of another shape or type, or something else.
     """
     if isinstance(image, (str, Path)):
         return read_photo(Path(image), limits)
     if isinstance(image, Image.Image):
         return photo_of(image)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    if not isinstance(image, np.ndarray):
+        raise UsageError(f"expected a path, a Pillow image or an array of pixels, got {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise UsageError(f"expected pixels of shape (h, w, 3) and type uint8, got {image.shape} and {image.dtype}")
     return Photo(pixels=image)

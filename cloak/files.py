@@ -24,6 +24,7 @@ class Job:
         root: the folder that the result must lie in.
         error: why the path cannot be worked on, in one sentence; else empty.
         stamp: what changes when the photo is changed, where the file cannot tell.
+        ours: the photo's own result of an earlier run, which may be replaced.
     """
 
     source: Path
@@ -31,6 +32,12 @@ class Job:
     root: Path
     error: str = ""
     stamp: str = ""
+    ours: Path | None = None
+
+    @property
+    def origin(self) -> str:
+        """Which photo it is: its whole path, or its place in a folder that is no path of this machine."""
+        return str(self.source) if self.stamp else os.path.abspath(self.source)  # noqa: PTH100
 
     @property
     def place(self) -> str:
@@ -67,11 +74,16 @@ def plan_jobs(paths: Iterable[Path], out: Path | None = None, *, recursive: bool
             if (place := os.path.abspath(source)) in seen and not error:  # noqa: PTH100
                 continue
             seen.add(place)
-            target = out / relative if out else source
-            if out is None or same_file(source, target):
-                target = target.with_name(f"{target.stem}{MARK}{target.suffix}")
-            jobs.append(Job(source, free_name(target, taken), out or source.parent, error))
+            root = out or source.parent
+            jobs.append(Job(source, root, root, error) if error else _job_of(source, relative, out, taken))
     return jobs
+
+
+def _job_of(source: Path, relative: Path, out: Path | None, taken: set[str]) -> Job:
+    target = out / relative if out else source
+    if out is None or same_file(source, target):
+        target = target.with_name(f"{target.stem}{MARK}{target.suffix}")
+    return Job(source, free_name(target, taken), out or source.parent)
 
 
 @dataclass(frozen=True)
@@ -94,7 +106,7 @@ class Layout:
         return cls(jobs, originals, {_key(job.target) for job in jobs})
 
     def place(self, job: Job, suffix: str, *, overwrite: bool = False) -> Path:
-        """Where a job's result goes, now that the suffix of its format is known.
+        """Where a job's result goes, now that the suffix of its format is known; the photo's own is replaced.
 
         Raises:
             UsageError: an original lies there, or a link leads out of the folder for the results;
@@ -102,11 +114,16 @@ class Layout:
         """
         target = job.target
         if target.suffix != suffix:
-            target = free_name(target.with_suffix(suffix), self.taken)
+            again = job.ours if job.ours and job.ours.suffix == suffix else None
+            target = again or free_name(target.with_suffix(suffix), self.taken)
         self.check(target, job.root)
-        if os.path.lexists(target) and not overwrite:
+        if os.path.lexists(target) and not overwrite and target != job.ours:
             raise UsageError(f"{shown(target)}: exists already; pass --overwrite to replace it")
         return target
+
+    def reserve(self, results: Iterable[Path]) -> None:
+        """Names that earlier runs gave to results: another photo's, renamed for its format, takes none of them."""
+        self.taken.update(map(_key, results))
 
     def check(self, path: Path, root: Path) -> None:
         """Refuse to write over an original, or outside of ``root``.
@@ -157,11 +174,16 @@ class Shard:
 
 
 def lay_out(
-    paths: Iterable[Path | str], out: Path | str | None, *, recursive: bool = False, spared: Iterable[Path] = ()
+    paths: Path | str | Iterable[Path | str],
+    out: Path | str | None,
+    *,
+    recursive: bool = False,
+    spared: Iterable[Path] = (),
 ) -> Layout:
     """Which photo goes where, and what else no result may replace; see ``Cloaker.protect_files``."""
     where = Path(out) if out is not None else None
-    return Layout.of(plan_jobs([Path(path) for path in paths], where, recursive=recursive), spared)
+    listed = [paths] if isinstance(paths, (str, Path)) else paths  # a string is a sequence of strings, too
+    return Layout.of(plan_jobs([Path(path) for path in listed], where, recursive=recursive), spared)
 
 
 def same_file(a: Path, b: Path) -> bool:

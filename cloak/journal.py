@@ -1,14 +1,15 @@
 """What a long run has done, in a file beside its results: a run that was killed goes on where it was.
 
 The journal is a file of lines of JSON: the run's settings; each process that worked on it; before a
-result is written its place ("begun"), and after it the photo's report. A photo whose report is there is
-done, as long as neither it nor its result has changed; what was begun and not finished is ours to write
-again.
+result is written its place ("begun"), and after it the photo's report; at last that the run has ended. A
+photo whose report is there is done, as long as it has not changed and its result is there; what was begun
+and not finished is ours to write again. Names of results are below the folder, wherever that lies.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,26 +19,34 @@ from filelock import FileLock, Timeout
 
 from cloak.errors import UsageError
 from cloak.files import Job, stamp_of
+from cloak.lines import to_json
 from cloak.names import shown
 from cloak.photo import RUN, remove_parts
-from cloak.types import PhotoReport, to_json
+from cloak.types import PhotoReport
 
 NAME = ".cloak-journal"
 
 
+def path_of(folder: Path, shard: str) -> Path:
+    """Where the journal of a folder, or of one of several runs on it, is."""
+    return folder / f"{NAME}{f'-{shard}' if shard else ''}.jsonl"
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A photo that is done.
+    """A photo that is done, or whose result was begun.
 
     Attributes:
+        origin: which photo it was, see ``Job``; another folder may have one of the same place.
         stamp: of the photo when it was read, see ``stamp_of``.
-        output: the result's name; empty where there is none.
-        failed: whether it should have been protected and is not.
+        output: the result's path below the folder; empty where there is none.
+        failed: why it is not protected though it should be; else empty.
     """
 
+    origin: str
     stamp: str
     output: str
-    failed: bool
+    failed: str = ""
 
 
 @dataclass
@@ -47,12 +56,12 @@ class Journal:
     Attributes:
         path: of the file.
         done: a photo's place (see ``Job``) -> what became of it.
-        begun: a photo's place -> the result that a run began to write and did not finish.
+        begun: a photo's place -> what a run began to write and did not finish.
     """
 
     path: Path
     done: dict[str, Entry] = field(default_factory=dict)
-    begun: dict[str, str] = field(default_factory=dict)
+    begun: dict[str, Entry] = field(default_factory=dict)
     _lock: FileLock | None = None
     _file: TextIO | None = None
 
@@ -64,29 +73,35 @@ class Journal:
             folder: of the results; made when needed.
             settings: what decides how results look.
             shard: of several runs on one folder; empty for the only one.
-            anew: whether an earlier run is forgotten.
+            anew: whether an earlier run is forgotten, but for one that was begun so and cut short.
 
         Raises:
             UsageError: another run is at work, the earlier one had other settings, or the journal is
                 damaged, a link, or cannot be written.
         """
-        journal = cls(folder / f"{NAME}{f'-{shard}' if shard else ''}.jsonl")
+        journal = cls(path_of(folder, shard))
         try:
             journal._lock_folder(folder)
-            if anew:
+            if anew and not journal._is_cut_short(settings):
                 journal.path.unlink(missing_ok=True)
-            journal._read(dict(settings))
+            journal._begin(settings, journal._load(settings), anew)
         except OSError as error:
             journal.close()
             raise UsageError(f"{shown(folder)}: cannot be written to: {error.strerror or error}") from None
-        except (KeyError, TypeError, AttributeError):
-            journal.close()
-            raise UsageError(
-                f"{shown(journal.path)}: is no journal of cloak, or damaged; remove it, or pass --overwrite"
-            ) from None
         except UsageError:
             journal.close()
             raise
+        return journal
+
+    @classmethod
+    def look(cls, path: Path, settings: Mapping[str, Any] | None = None) -> "Journal":
+        """What a journal says, to read alone; nothing where there is none.
+
+        Raises:
+            UsageError: the run had other settings, or the journal is damaged.
+        """
+        journal = cls(path)
+        journal._load(settings)
         return journal
 
     def _lock_folder(self, folder: Path) -> None:
@@ -106,58 +121,71 @@ class Journal:
     @classmethod
     def join(cls, path: Path) -> "Journal":
         """Write to a journal that a parent process has open."""
-        journal = cls(path)
-        for record in journal.records():
-            journal._take(record)
+        journal = cls.look(path)
         journal._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
         journal.note_run(RUN)
         return journal
 
-    def _read(self, settings: dict[str, Any]) -> None:
-        is_new, runs = not self.path.exists(), []
+    def _is_cut_short(self, settings: Mapping[str, Any]) -> bool:
+        """Whether its last run was to do all photos anew, with these settings, and did not end."""
+        going = False
         for record in self.records():
-            if "settings" in record and record["settings"] != settings:
-                changed = ", ".join(
-                    f"{name} was {record['settings'].get(name, 'none')}, now {settings.get(name, 'none')}"
-                    for name in record["settings"] | settings
-                    if record["settings"].get(name) != settings.get(name)
-                )
-                raise UsageError(
-                    f"{shown(self.path.parent)}: was begun with other settings ({changed}); pass the same, "
-                    "another folder with -o, or --overwrite to do all photos anew"
-                )
-            if "run" in record:
-                runs.append(record["run"])
-            self._take(record)
-        for output in self.begun.values():
+            if "settings" in record:
+                going = record["settings"] == settings and bool(record.get("anew"))
+            going = going and "ended" not in record
+        return going
+
+    def _load(self, settings: Mapping[str, Any] | None) -> list[str]:
+        """Read what there is; the processes that wrote it."""
+        runs = []
+        try:
+            for record in self.records():
+                if settings is not None and record.get("settings", settings) != settings:
+                    raise UsageError(
+                        f"{shown(self.path.parent)}: was begun with other settings "
+                        f"({_changes(record['settings'], settings)}); pass the same, another folder with -o, or "
+                        "--overwrite to do all photos anew"
+                    )
+                if "run" in record:
+                    runs.append(record["run"])
+                self._take(record)
+        except (KeyError, TypeError, AttributeError):
+            raise UsageError(
+                f"{shown(self.path)}: is no journal of cloak, or damaged; remove it, or pass --overwrite"
+            ) from None
+        return runs
+
+    def _begin(self, settings: Mapping[str, Any], runs: Sequence[str], anew: bool) -> None:
+        """Remove what earlier runs left half-written, and note this one."""
+        for entry in self.begun.values():
             for run in runs:
-                remove_parts(Path(output).parent, run)
+                remove_parts((self.path.parent / entry.output).parent, run)
+        is_new = not self.path.exists()
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
         if is_new:
-            self._write({"settings": settings})
+            self._write({"settings": dict(settings), "anew": anew})
         else:
             self._file.write("\n")  # behind a line that a killed run may have begun
         self.note_run(RUN)
 
     def _take(self, record: Mapping[str, Any]) -> None:
-        """What a line says of a photo."""
+        """What a line says of a photo; of one that may fare better another time, nothing."""
         if "begun" in record:
-            self.begun[record["begun"]] = record["output"]
-        if "report" not in record:
+            self.begun[record["begun"]] = Entry(record["origin"], record["stamp"], record["output"])
+        if "report" not in record or record["report"]["passing"]:
             return
         place, report = record["place"], record["report"]
-        self.begun.pop(place, None)
-        if report["passing"]:
-            self.done.pop(place, None)
-        else:
-            failed = bool(report["reason"]) and not report["skipped"]
-            self.done[place] = Entry(record["stamp"], report["output"] or "", failed)
+        failed = "" if report["skipped"] else report["reason"]
+        entry, before = Entry(record["origin"], record["stamp"], record["output"], failed), self.done.get(place)
+        if entry.output or before is None or not before.output or before.origin == entry.origin:
+            self.begun.pop(place, None)
+            self.done[place] = entry
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The journal's lines; the last is left out where a killed run wrote half of it."""
         if not self.path.exists():
             return
-        with open(self.path, encoding="utf-8") as lines:
+        with open(self.path, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 try:
                     record = json.loads(line)
@@ -169,13 +197,20 @@ class Journal:
     def has(self, job: Job, exists: Callable[[str], bool] = os.path.lexists) -> bool:
         """Whether a photo is done, has not changed since, and its result still exists."""
         entry = self.done.get(job.place)
-        if entry is None or entry.stamp != (job.stamp or stamp_of(job.source)):
+        if entry is None or entry.stamp != _stamp(job):
             return False
-        return not entry.output or exists(entry.output)
+        return not entry.output or exists(str(job.root / entry.output))
 
-    def owns(self, job: Job) -> bool:
-        """Whether a result of the photo may lie there that is ours to replace."""
-        return job.place in self.begun or bool(job.place in self.done and self.done[job.place].output)
+    def owned(self, job: Job) -> Path | None:
+        """The result of this very photo, as it was or is, which is ours to replace."""
+        entry = self.begun.get(job.place) or self.done.get(job.place)
+        if entry is None or not entry.output:
+            return None
+        return job.root / entry.output if entry.origin == job.origin or entry.stamp == _stamp(job) else None
+
+    def results(self) -> list[Path]:
+        """The results of all photos, finished or not."""
+        return [self.path.parent / entry.output for entry in ChainMap(self.begun, self.done).values() if entry.output]
 
     def note_run(self, run: str) -> None:
         """Note a process, by the name that its temporary files have."""
@@ -183,16 +218,25 @@ class Journal:
 
     def begin(self, job: Job, output: Path) -> None:
         """Note a photo just before its result is written."""
-        self._write({"begun": job.place, "output": str(output)})
+        self._note({"begun": job.place, **_of(job, _stamp(job), output)})
 
     def finish(self, job: Job, report: PhotoReport, stamp: str) -> None:
         """Note what became of a photo; ``stamp`` is from before it was read."""
-        self._write({"place": job.place, "stamp": stamp, "report": json.loads(report.to_json())})
+        self._note({"place": job.place, **_of(job, stamp, report.output), "report": json.loads(report.to_json())})
+
+    def end(self) -> None:
+        """Note that all photos were gone through."""
+        self._write({"ended": True})
 
     def report_lines(self) -> list[str]:
         """The reports of all photos as lines of JSON, each photo's last, in the order of the first."""
-        latest = {record["place"]: record["report"] for record in self.records() if "report" in record}
+        found = (record for record in self.records() if "report" in record)
+        latest = {(record["place"], record["origin"]): record["report"] for record in found}
         return [to_json(report) for report in latest.values()]
+
+    def _note(self, record: Mapping[str, Any]) -> None:
+        self._write(record)
+        self._take(record)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         assert self._file is not None
@@ -213,3 +257,19 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _stamp(job: Job) -> str:
+    return job.stamp or stamp_of(job.source)
+
+
+def _of(job: Job, stamp: str, output: Path | None) -> dict[str, str]:
+    """What tells a photo and its result."""
+    below = str(output.relative_to(job.root)) if output else ""
+    return {"origin": job.origin, "stamp": stamp, "output": below}
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which settings are others, in a few words each."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} was {before.get(name, 'none')}, now {now.get(name, 'none')}" for name in names)

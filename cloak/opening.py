@@ -34,7 +34,7 @@ def open_job(
     if job.error:
         raise UsageError(job.error)
     layout.check(job.target, job.root)
-    if not overwrite and os.path.lexists(job.target):
+    if os.path.lexists(job.target) and not overwrite and job.target != job.ours:
         raise UsageError(f"{shown(job.target)}: exists already; pass --overwrite to replace it")
     photo = read_photo(job.source, limits, policy)
     if photo.earlier:

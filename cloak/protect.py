@@ -13,7 +13,7 @@ from cloak import __version__
 from cloak.batches import Perturb, Room, perturb
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector, order_faces
-from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, CloakError, DeviceError, SaveError, sentence_on
+from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, UsageError, is_passing, sentence_on
 from cloak.examine import find_device, open_photo
 from cloak.expected import expect
 from cloak.files import Job, Layout, lay_out
@@ -58,8 +58,8 @@ class Cloaker:
         notes: what a user should know of the surrogates and the identity, a sentence each.
 
     Raises:
-        UsageError: unknown mode or device; a surrogate that is unknown or has no gradients; no face
-            in the photos of ``identity``.
+        UsageError: unknown mode or device; a seed of more than 64 bits; a surrogate that is unknown or
+            has no gradients; no face in the photos of ``identity``.
         WeightsError: weights are absent or damaged.
     """
 
@@ -69,7 +69,7 @@ class Cloaker:
         *,
         device: str = "auto",
         seed: int = 0,
-        surrogates: Sequence[str] = (AUTO,),
+        surrogates: str | Sequence[str] = (AUTO,),
         identity: Path | str | Sequence[Path | str] = (),
         metadata: Policy = "default",
         limits: Limits = LIMITS,
@@ -77,11 +77,14 @@ class Cloaker:
     ) -> None:
         self.method = find_mode(mode)
         check_policy(metadata)
+        if not -(2**63) <= seed < 2**63:
+            raise UsageError(f"expected a seed of 64 bits, got {seed}")
         self.device = find_device(device)
         self.seed = seed
         self.metadata = metadata
         self.limits = limits
-        self._recognizers, notes = load_surrogates(surrogates, self.device)
+        named = [surrogates] if isinstance(surrogates, str) else surrogates
+        self._recognizers, notes = load_surrogates(named, self.device)
         self._detector = FaceDetector(self.device)
         self._judges = judges_of(self._recognizers, self.device)
         others = identity_photos([identity] if isinstance(identity, (str, Path)) else identity)
@@ -114,7 +117,7 @@ class Cloaker:
             image: a file, a Pillow image, or (h, w, 3) uint8 RGB.
 
         Returns:
-            The protected photo, upright, and the report, measured on its pixels.
+            The protected photo, upright, with its colour profile, and the report, measured on its pixels.
 
         Raises:
             PhotoError: not a photo that can be read.
@@ -131,11 +134,13 @@ class Cloaker:
         seconds = time.perf_counter() - start
         source = Path(image) if isinstance(image, (str, Path)) else None
         result = to_image(replace(photo, pixels=pixels))
+        if photo.metadata.icc_profile:
+            result.info["icc_profile"] = photo.metadata.icc_profile
         return CloakResult(result, replace(report, source=source, seconds=seconds))
 
     def protect_files(
         self,
-        paths: Iterable[Path | str],
+        paths: Path | str | Iterable[Path | str],
         out: Path | str | None = None,
         *,
         recursive: bool = False,
@@ -192,15 +197,14 @@ class Cloaker:
         except AlreadyCloakedError as error:
             report = PhotoReport(skipped=str(error))
         except PHOTO_ERRORS as error:
-            passing = not isinstance(error, CloakError) or isinstance(error, (SaveError, DeviceError))
-            report = PhotoReport(error=sentence_on(error, job.source), passing=passing)
+            report = PhotoReport(error=sentence_on(error, job.source), passing=is_passing(error))
         on_step("done", 1.0)
         seconds = time.perf_counter() - start
         return replace(report, source=job.source, mode=self.method.name, seconds=seconds)
 
     def plan_files(
         self,
-        paths: Iterable[Path | str],
+        paths: Path | str | Iterable[Path | str],
         out: Path | str | None = None,
         *,
         recursive: bool = False,
@@ -209,16 +213,19 @@ class Cloaker:
         """What ``protect_files`` would do: photos are read and their faces found, nothing is written."""
         layout = lay_out(paths, out, recursive=recursive, spared=self._identities.sources)
         for job in layout.jobs:
-            try:
-                photo, target = open_job(job, layout, self.method, self.metadata, self.limits, overwrite=overwrite)
-                prepared = prepare(photo, shown(job.source), self._detector, self.method, self.seed)
-            except AlreadyCloakedError as error:
-                yield PhotoPlan(job.source, skipped=str(error))
-            except PHOTO_ERRORS as error:
-                yield PhotoPlan(job.source, error=sentence_on(error, job.source))
-            else:
-                found, small = prepared.faces, prepared.small
-                yield PhotoPlan(job.source, target, found, small, removed=photo.removed, notes=photo.notes)
+            yield self.plan_job(job, layout, overwrite=overwrite)
+
+    def plan_job(self, job: Job, layout: Layout, *, overwrite: bool = False) -> PhotoPlan:
+        """What ``protect_job`` would do."""
+        try:
+            photo, target = open_job(job, layout, self.method, self.metadata, self.limits, overwrite=overwrite)
+            prepared = prepare(photo, shown(job.source), self._detector, self.method, self.seed)
+        except AlreadyCloakedError as error:
+            return PhotoPlan(job.source, skipped=str(error))
+        except PHOTO_ERRORS as error:
+            return PhotoPlan(job.source, error=sentence_on(error, job.source))
+        found, small = prepared.faces, prepared.small
+        return PhotoPlan(job.source, target, found, small, removed=photo.removed, notes=photo.notes)
 
     def _protect_file(
         self,
@@ -242,7 +249,7 @@ class Cloaker:
         data, report = self._protect(photo, shown(job.source), make)
         layout.check(target, job.root)  # again: folders change
         on_saving(target)
-        save_bytes(data, target, overwrite=overwrite)
+        save_bytes(data, target, overwrite=overwrite or target == job.ours)
         unknown = self._identities.unknown_among([face.known for face in report.faces])
         return replace(report, output=target, removed=photo.removed, notes=(*photo.notes, *unknown))
 

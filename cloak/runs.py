@@ -1,7 +1,7 @@
 """Long runs: a layout's photos one after the other, with a journal, until told to stop."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -74,6 +74,8 @@ class Alone:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[PhotoReport]:
+        if journal:
+            self.layout.reserve(journal.results())
         return work_through(
             self.cloaker,
             self.layout,
@@ -96,7 +98,7 @@ def told(reports: Iterable[PhotoReport], photos: int, on_progress: Callable[[Pro
 class Notes(Protocol):
     """What is noted of photos, see ``cloak.journal.Journal``."""
 
-    def owns(self, job: Job) -> bool: ...
+    def owned(self, job: Job) -> Path | None: ...
 
     def begin(self, job: Job, output: Path) -> None: ...
 
@@ -120,7 +122,7 @@ def work_through(
         layout: that the photos belong to.
         jobs: those of its photos that are to be done.
         journal: notes each photo before and after.
-        overwrite: whether results that exist already are replaced; those of the journal are in any case.
+        overwrite: whether results that exist already are replaced; the photo's own of the journal are in any case.
         on_progress: called at each step.
         stopped: asked before each photo.
     """
@@ -135,8 +137,8 @@ def work_through(
             yield cloaker.protect_job(job, layout, overwrite=overwrite, on_step=tell)
             continue
         stamp = stamp_of(job.source)
-        report = cloaker.protect_job(
-            job, layout, overwrite=overwrite or journal.owns(job), on_step=tell, on_saving=partial(journal.begin, job)
-        )
+        known = replace(job, ours=journal.owned(job))
+        saving = partial(journal.begin, job)
+        report = cloaker.protect_job(known, layout, overwrite=overwrite, on_step=tell, on_saving=saving)
         journal.finish(job, report, stamp)
         yield report

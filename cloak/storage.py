@@ -125,11 +125,10 @@ class Stage:
         """As ``cloak.runs.work_through``, for jobs of this stage's layout."""
         with tempfile.TemporaryDirectory(prefix="cloak-") as name:
             inside, outside = Path(name, "in"), Path(name, "out")
-            here = [Job(inside / job.source, outside / job.target, outside) for job in jobs]
-            layout = Layout.of(here)
-            for job, local in zip(jobs, here, strict=True):
-                may_replace = overwrite or notes.owns(job)
-                report = self._protect(cloaker, job, local, layout, may_replace, partial(notes.begin, job))
+            layout = Layout.of([_within(job, inside, outside) for job in jobs])
+            for job in (replace(job, ours=notes.owned(job)) for job in jobs):
+                local = _within(job, inside, outside)
+                report = self._protect(cloaker, job, local, layout, overwrite, partial(notes.begin, job))
                 said = report.error.replace(shown(inside) + os.sep, "").replace(shown(outside) + os.sep, "")
                 report = replace(report, source=job.source, error=said)
                 notes.finish(job, report, job.stamp)
@@ -145,19 +144,19 @@ class Stage:
         begin: Callable[[Path], None],
     ) -> PhotoReport:
         try:
-            self._refuse_existing(job.target, overwrite)
+            self._refuse_existing(job.target, overwrite or job.target == job.ours)
             self.source.fetch(job.source.as_posix(), local.source)
             report = cloaker.protect_job(local, layout)
             if report.output is None:
                 return report
             place = report.output.relative_to(local.root)
             if place != job.target:
-                self._refuse_existing(place, overwrite)
+                self._refuse_existing(place, overwrite or place == job.ours)
             begin(place)
             self.out.send(report.output, place.as_posix())
             return replace(report, output=place)
         except UsageError as error:
-            return PhotoReport(error=str(error))
+            return PhotoReport(error=str(error), passing=True)
         except PHOTO_ERRORS as error:  # of the storage: may be gone another time
             return PhotoReport(error=f"{shown(job.source)}: {in_a_line(error)}", passing=True)
         finally:
@@ -171,15 +170,31 @@ class Stage:
     def journal_folder(self) -> Iterator[Path]:
         """Where this machine keeps the journal of such a run, since objects cannot be added to.
 
-        A copy lies beside the results: it is fetched where this machine has none, and sent at the end.
+        A copy lies beside the results: it is fetched, what this machine could not send is added, and it is
+        sent at the end.
         """
         digest = hashlib.sha256(f"{self.source.url}\n{self.out.url}".encode()).hexdigest()[:16]
         folder = cache_folder() / "runs" / digest
         for name in self.out.files(recursive=False):
-            if name.startswith(JOURNAL) and name.endswith(".jsonl") and not (folder / name).exists():
+            if name.startswith(JOURNAL) and name.endswith(".jsonl"):
+                unsent = (folder / name).read_bytes() if (folder / name).exists() else b""
                 self.out.fetch(name, folder / name)
+                _add_lines(folder / name, unsent)
         try:
             yield folder
         finally:
             for path in folder.glob(f"{JOURNAL}*.jsonl"):
                 self.out.send(path, path.name)
+
+
+def _within(job: Job, inside: Path, outside: Path) -> Job:
+    """A job of the stage as one in a folder of this machine."""
+    return Job(inside / job.source, outside / job.target, outside, ours=outside / job.ours if job.ours else None)
+
+
+def _add_lines(path: Path, lines: bytes) -> None:
+    """Those that the file has not."""
+    known = path.read_bytes()
+    there = set(known.splitlines())
+    more = [line for line in lines.splitlines() if line and line not in there]
+    path.write_bytes(b"\n".join([known, *more, b""]) if more else known)

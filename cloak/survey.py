@@ -7,9 +7,10 @@ from pathlib import Path
 from cloak.detect import MIN_FACE, FaceDetector
 from cloak.errors import PHOTO_ERRORS, sentence_on
 from cloak.files import plan_jobs
+from cloak.lines import to_json
 from cloak.names import shown
 from cloak.photo import LIMITS, Limits, read_photo
-from cloak.types import Face, to_json
+from cloak.types import Face
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """What passes between the modules: faces, and what a report says."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from cloak.lines import plain, to_json
+from cloak.names import shown
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """(height, width, 3) uint8, RGB, upright."""
@@ -49,7 +51,7 @@ class Visibility:
     Attributes:
         dssim: face DSSIM: mean of (1 - SSIM) / 2 over the face box.
         peak_dssim: largest mean of the same map over any window a quarter of the box wide.
-        psnr: peak signal-to-noise ratio over the face box, dB; inf where nothing changed.
+        psnr: peak signal-to-noise ratio over the face box, dB; inf (null in JSON) where nothing changed.
         linf: largest change of any pixel around the face, in grey levels of 255.
         chroma: root mean square change of colour over the face box: distance in a* and b* of
             CIELAB, where 2.3 is just noticeable side by side.
@@ -167,19 +169,21 @@ class PhotoReport:
 
     @property
     def reason(self) -> str:
-        """Why the photo is not protected, in one sentence; empty when it is."""
+        """Why the photo is not protected, in one sentence that names it; empty when it is."""
         if self.protected or self.error or self.skipped:
             return self.error or self.skipped
         still = sum(not face.protected for face in self.faces)
+        advice = "; try a stronger --mode" if self.mode != "high" else ", even so"
         reasons = [
-            f"{still} of {len(self.faces)} faces still match the original; try a stronger --mode" if still else "",
+            f"{still} of {len(self.faces)} faces still match the original{advice}" if still else "",
             _missed(self.missed) if self.missed else "",
         ]
-        return "; ".join(reason for reason in reasons if reason)
+        what = "; ".join(reason for reason in reasons if reason)
+        return f"{shown(self.source)}: {what}" if self.source else what
 
     def to_json(self) -> str:
         """One line of JSON."""
-        record = asdict(self, dict_factory=_plain) | {"protected": self.protected, "reason": self.reason}
+        record = asdict(self, dict_factory=plain) | {"protected": self.protected, "reason": self.reason}
         return to_json(record)
 
 
@@ -209,7 +213,7 @@ class PhotoPlan:
 
     def to_json(self) -> str:
         """One line of JSON."""
-        return to_json(asdict(self, dict_factory=_plain))
+        return to_json(asdict(self, dict_factory=plain))
 
 
 @dataclass(frozen=True)
@@ -276,12 +280,7 @@ class Comparison:
 
     def to_json(self) -> str:
         """One line of JSON."""
-        return to_json(asdict(self))
-
-
-def to_json(record: Any) -> str:
-    """One line; names whose bytes are no UTF-8 as the escapes that Python reads back as the same name."""
-    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+        return to_json(asdict(self, dict_factory=plain))
 
 
 def _missed(faces: Sequence[Face]) -> str:
@@ -293,8 +292,3 @@ def _missed(faces: Sequence[Face]) -> str:
         f"{len(faces)} {'face was' if one else 'faces were'} missed at {places}, so {'it' if one else 'they'} still "
         f"{'shows' if one else 'show'}; cover {'it' if one else 'them'}, or turn or crop the photo and try again"
     )
-
-
-def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Mappings and paths -> what JSON knows."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in items}

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -63,7 +64,9 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(count, context, _begin, (_Worker(make_cloaker, layout, overwrite), threads))
         try:
-            self.settings, self.notes = self._first(self._pool.submit(_describe))
+            with _interrupts_held():
+                described = self._pool.submit(_describe)
+            self.settings, self.notes = self._first(described)
         except BaseException:
             self._pool.shutdown(cancel_futures=True)
             raise
@@ -86,7 +89,8 @@ class Workers:
         for group in groups:
             if stopped():
                 break
-            waiting.append(self._pool.submit(_protect, group, journal))
+            with _interrupts_held():
+                waiting.append(self._pool.submit(_protect, group, journal))
             if len(waiting) >= AHEAD * self.count:
                 yield from self._first(waiting.popleft())
         while waiting:
@@ -111,12 +115,30 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is KeyboardInterrupt:  # at once: what is half-written has a name of its own
+            for process in multiprocessing.active_children():
+                process.terminate()
         self._pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits meanwhile, and never reaches processes that begin here: the pool's do when work is handed out."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def in_groups(jobs: Sequence[Job]) -> list[list[Job]]:
     """Photos that must be done one after the other: of one name and several suffixes, they may take each other's."""
-    return [list(group) for _, group in groupby(jobs, key=lambda job: str(job.target.with_suffix("")).casefold())]
+    return [
+        list(group) for _, group in groupby(jobs, key=lambda job: str(job.target.parent / job.target.stem).casefold())
+    ]
 
 
 def _begin(worker: _Worker, threads: int) -> None:
@@ -152,4 +174,5 @@ def _protect(jobs: list[Job], journal: Path | None) -> list[PhotoReport]:
     assert _worker is not None
     if journal and _worker.journal is None:
         _worker.journal = Journal.join(journal)
+        _worker.layout.reserve(_worker.journal.results())
     return list(work_through(_cloaker(), _worker.layout, jobs, journal=_worker.journal, overwrite=_worker.overwrite))

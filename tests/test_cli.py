@@ -135,6 +135,7 @@ def test_an_output_folder_that_cannot_be_made(photo: Path, tmp_path: Path, capsy
         (["protect"], "the following arguments are required: PATH"),
         (["protect", "x.jpg", "--mode", "max"], "invalid choice: 'max'"),
         (["protect", "x.jpg", "--seed", "many"], "invalid int value"),
+        (["protect", ""], "expected a path, got nothing"),
     ],
 )
 def test_wrong_usage_is_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,6 +151,9 @@ def test_wrong_paths_for_results_are_wrong_usage(
     assert "expected a folder for the results, got a file" in capsys.readouterr().err
     assert main(["protect", str(photo), "--report", str(tmp_path / "no/r.jsonl")]) == USAGE
     assert "expected a file in a folder that exists" in capsys.readouterr().err
+    same = str(tmp_path / "both.png")
+    assert main(["protect", str(photo), "--report", same, "--picture", same]) == USAGE
+    assert "expected two files for --report and --picture, got one" in capsys.readouterr().err
     assert main(["protect", str(photo), "--seed", str(2**70)]) == USAGE
     assert "expected a seed of 64 bits" in capsys.readouterr().err
 
@@ -162,7 +166,9 @@ def test_a_face_that_still_matches_is_not_called_protected(
     assert main(["protect", str(photo)]) == FAILURE
     output = capsys.readouterr()
     assert "NOT PROTECTED" in output.out
-    assert "1 of 1 faces still match the original; try a stronger --mode" in output.err
+    assert f"cloak: {photo}: 1 of 1 faces still match the original; try a stronger --mode" in output.err
+    assert main(["protect", str(photo), "--mode", "high", "--overwrite", "--quiet"]) == FAILURE
+    assert capsys.readouterr().err == f"cloak: {photo}: 1 of 1 faces still match the original, even so\n"
 
 
 def test_an_interrupt_is_told_and_130(
@@ -186,10 +192,38 @@ def test_compare_prints_a_table_or_json(photo: Path, capsys: pytest.CaptureFixtu
     assert record["faces"][0]["similarities"]["dlib"] == pytest.approx(1.0, abs=1e-5)
 
 
+def test_what_did_not_change_is_no_infinity_in_json(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(photo), str(photo), "--json"]) == SUCCESS
+    out = capsys.readouterr().out
+    assert json.loads(out, parse_constant=pytest.fail)["faces"][0]["visibility"]["psnr"] is None
+
+
 def test_compare_needs_faces(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = make_bad("faceless", tmp_path)
     assert main(["compare", str(photo), str(path)]) == FAILURE
     assert f"{path}: no face was found in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["protect", "detect"])
+def test_a_folder_by_a_dot_that_has_photos_below_alone(
+    command: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "below").mkdir()
+    photo.rename(tmp_path / "below" / "me.png")
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "."]) == FAILURE
+    assert ".: expected a folder with photos, got one with none; pass --recursive" in capsys.readouterr().err
+    assert main([command, ".", "."]) == FAILURE
+
+
+def test_output_that_is_closed_or_lacks_letters_stops_nothing(photo: Path, tmp_path: Path) -> None:
+    named = photo.rename(tmp_path / "фото\udcff.png")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    run = [sys.executable, "-m", "cloak", "compare", str(named), str(named)]
+    found = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, check=True).stdout
+    assert rb"\u0444\u043e\u0442\u043e\udcff.png" in found
+    closed = 'import sys; sys.stdout = None; from cloak.cli import main; sys.exit(main(["detect", sys.argv[1]]))'
+    assert subprocess.run([sys.executable, "-c", closed, named], cwd=ROOT).returncode == SUCCESS
 
 
 def test_the_version_comes_without_pytorch() -> None:

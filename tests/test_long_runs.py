@@ -8,16 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from cloak import Cloaker, PhotoReport, UsageError
+from cloak import Cloaker, Limits, PhotoReport, UsageError
 from cloak.cli import main
 from cloak.cli.engines import sensible_count
-from cloak.files import Layout, Shard, lay_out
+from cloak.files import Job, Layout, Shard, lay_out
 from cloak.journal import Journal
-from cloak.runs import work_through
+from cloak.runs import Alone
 from tests.fuzz import quick_cloaker
 from tests.helpers import ROOT, contents, smooth_noise
 
@@ -46,7 +47,7 @@ def go(cloaker: Cloaker, layout: Layout, folder: Path, most: int = 100) -> list[
     """At most so many photos of what is left."""
     with Journal.open(folder, SETTINGS) as journal:
         left = [job for job in layout.jobs if not journal.has(job)]
-        return list(work_through(cloaker, layout, left[:most], journal=journal))
+        return list(Alone(cloaker, layout).protect(left[:most], journal))
 
 
 @pytest.fixture
@@ -138,18 +139,29 @@ def test_a_journal_with_other_things_in_it(tmp_path: Path, line: str) -> None:
         assert journal.done == {}
 
 
+def test_a_journal_with_garbage_in_it(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    layout = lay_out([photos], out, recursive=True)
+    go(cloaker, layout, out)
+    with open(out / ".cloak-journal.jsonl", "ab") as journal:
+        journal.write(b"\xff\xfe\x00garbage\n")
+    assert go(cloaker, layout, out) == []
+
+
 def test_a_killed_run_s_half_line_and_half_file(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     layout = lay_out([photos], out, recursive=True)
     go(cloaker, layout, out, 2)
     path = out / ".cloak-journal.jsonl"
     run = next(record["run"] for record in map(json.loads, path.read_text().split("\n")[:-1]) if "run" in record)
-    place, output = layout.jobs[2].place, layout.jobs[2].target
+    job = layout.jobs[2]
+    output = job.target
     output.parent.mkdir(exist_ok=True, parents=True)
     (output.parent / f".cloak-{run}-0123.part").write_bytes(b"half")
     output.write_bytes(b"from the run that was killed before it could say so")
     with open(path, "a") as journal:
-        journal.write(json.dumps({"begun": place, "output": str(output)}) + '\n{"place": "a/')
+        begun = {"begun": job.place, "origin": job.origin, "stamp": "", "output": job.place}
+        journal.write(json.dumps(begun) + '\n{"place": "a/')
     again = go(cloaker, layout, out)
     assert [report.source for report in again] == [job.source for job in layout.jobs[2:]]
     assert again[0].error == ""
@@ -168,6 +180,90 @@ def test_a_file_of_somebody_else_is_not_taken_for_ours(cloaker: Cloaker, photos:
         report = go(cloaker, layout, out, 1)
         assert not report or "exists already" in report[0].error or report[0].source != layout.jobs[0].source
     assert foreign.read_bytes() == b"mine"
+
+
+def test_another_folder_s_photo_of_the_same_name_replaces_nothing(cloaker: Cloaker, tmp_path: Path) -> None:
+    """Cameras number their photos anew."""
+    out, layouts = tmp_path / "out", []
+    for number, name in enumerate("ab"):
+        path = tmp_path / name / "IMG_1.png"
+        path.parent.mkdir()
+        Image.fromarray(smooth_noise(80, 80, seed=number)).save(path)
+        layouts.append(lay_out([path.parent], out))
+    (first,) = go(cloaker, layouts[0], out)
+    saved = contents(out)
+    for _ in range(2):
+        (second,) = go(cloaker, layouts[1], out)
+        assert "IMG_1.png: exists already; pass --overwrite" in second.error
+        assert contents(out) == saved
+    assert go(cloaker, layouts[0], out) == []
+    assert first.error == ""
+
+
+def test_results_that_are_renamed_for_their_format_keep_their_names(cloaker: Cloaker, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for number, name in enumerate(("x.bmp", "x.jpg")):
+        Image.fromarray(smooth_noise(80, 80, seed=number)).save(source / name, "png")
+    layout = lay_out([source], out)
+    go(cloaker, layout, out, 1)  # a run that is killed before the second
+    go(cloaker, lay_out([source], out), out)
+    saved = contents(out)
+    assert set(saved) == {"x.png", "x_2.png"}
+    Image.fromarray(smooth_noise(80, 80, seed=9)).save(source / "x.jpg", "png")
+    (again,) = go(cloaker, lay_out([source], out), out)
+    assert again.output == out / "x_2.png"
+    assert set(contents(out)) == set(saved)
+    assert contents(out)["x.png"] == saved["x.png"]
+    assert contents(out)["x_2.png"] != saved["x_2.png"]
+
+
+def test_what_a_photo_could_not_help_is_tried_again(
+    cloaker: Cloaker, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    layout = lay_out([photos / "a"], out)
+    in_the_way = layout.jobs[0].target
+    in_the_way.parent.mkdir()
+    in_the_way.write_bytes(b"mine")
+    first = go(cloaker, layout, out)
+    assert [report.passing for report in first] == [True, False, False, False]
+    in_the_way.unlink()
+    (again,) = go(cloaker, layout, out)
+    assert again.error == ""
+    for job in layout.jobs[:2]:
+        job.source.touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(cloaker, "limits", Limits(pixels=100))
+        assert all("raise --max-megapixels" in report.error for report in go(cloaker, layout, out))
+    assert [report.error for report in go(cloaker, layout, out)] == ["", ""]
+
+
+def test_a_journal_holds_wherever_the_command_is_given(
+    cloaker: Cloaker, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(go(cloaker, lay_out([Path("in")], Path("out"), recursive=True), Path("out"))) == 7
+    monkeypatch.chdir("/")
+    assert go(cloaker, lay_out([photos], tmp_path / "out", recursive=True), tmp_path / "out") == []
+
+
+def test_a_run_that_replaces_everything_goes_on_after_it_was_cut_short(tmp_path: Path) -> None:
+    def begin(*, anew: bool, done: str = "", ended: bool = False) -> set[str]:
+        with Journal.open(tmp_path, SETTINGS, anew=anew) as journal:
+            before = set(journal.done)
+            if done:
+                job = Job(tmp_path / done, tmp_path / done, tmp_path)
+                journal.finish(job, PhotoReport(output=job.target), "1-1")
+            if ended:
+                journal.end()
+            return before
+
+    assert begin(anew=False, done="a.png", ended=True) == set()
+    assert begin(anew=True, done="b.png") == set()
+    assert begin(anew=True, done="c.png", ended=True) == {"b.png"}
+    assert begin(anew=False) == {"b.png", "c.png"}
+    assert begin(anew=True) == set()
 
 
 # shards
@@ -216,6 +312,64 @@ def test_the_command_goes_on_and_reports_all(
     shown = capsys.readouterr()
     assert "done before: 7 photos, " in shown.out
     assert report.read_text() == first
+
+
+@pytest.mark.usefixtures("command")
+def test_what_was_not_protected_is_named_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["protect", str(photos), "-o", str(tmp_path / "out"), "--recursive", "--quiet"]
+    assert main(arguments) == FAILURE
+    first = capsys.readouterr().err.splitlines()
+    assert any(line.startswith(f"cloak: {photos / 'a' / 'none.png'}: ") for line in first)
+    assert all(line.startswith(f"cloak: {photos}/") for line in first)
+    assert main(arguments) == FAILURE
+    assert capsys.readouterr().err.splitlines() == first
+    monkeypatch.setattr("cloak.cli.working.SHOWN", 1)
+    assert main(arguments) == FAILURE
+    assert capsys.readouterr().err.splitlines() == [first[0], f"cloak: and {len(first) - 1} others of earlier runs"]
+
+
+@pytest.mark.usefixtures("command")
+def test_a_dry_run_says_what_is_left(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["protect", str(photos), "-o", str(tmp_path / "out"), "--recursive"]
+    assert main([*arguments, "--dry-run", "--quiet"]) == FAILURE  # one is no photo
+    assert not (tmp_path / "out").exists()
+    capsys.readouterr()
+    main(arguments)
+    saved = contents(tmp_path)
+    capsys.readouterr()
+    assert main([*arguments, "--dry-run"]) == SUCCESS
+    assert "of 7 photos, 7 are done already, or of other shards" in capsys.readouterr().out
+    (photos / "a" / "0.png").touch()
+    assert main([*arguments, "--dry-run"]) == SUCCESS
+    assert "of 7 photos, 6 are done already" in capsys.readouterr().out
+    assert contents(tmp_path) == saved
+    assert main([*arguments, "--dry-run", "--shard", "5/2"]) == USAGE
+    assert "expected a shard such as 2/8" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("command")
+def test_a_run_that_is_interrupted_leaves_nothing_that_stops_the_same_command(
+    cloaker: Cloaker, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, picture = tmp_path / "report.jsonl", tmp_path / "picture.png"
+    arguments = ["protect", str(photos), "-o", str(tmp_path / "out"), "--recursive", "--report", str(report)]
+    arguments += ["--picture", str(picture), "--quiet"]
+    protect_job = cloaker.protect_job
+
+    def interrupted(*given: Any, **options: Any) -> PhotoReport:
+        signal.raise_signal(signal.SIGINT)
+        return protect_job(*given, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cloaker, "protect_job", interrupted)
+        assert main(arguments) == INTERRUPTED
+    assert not report.exists()
+    assert not picture.exists()
+    assert main(arguments) == FAILURE
+    assert len(report.read_text().splitlines()) == 7
+    assert picture.exists()
 
 
 @pytest.mark.usefixtures("command")

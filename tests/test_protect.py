@@ -1,16 +1,18 @@
 """End to end with the real weights on the samples, in a few steps."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from cloak import Cloaker, NoFaceError, PhotoError, PhotoReport, UsageError, compare, detect_faces
 from cloak.align import soft_box_mask
 from cloak.examine import find_device
+from cloak.files import lay_out
 from cloak.looks import overlap
 from cloak.patches import cut_patch
 from cloak.photo import read_photo
@@ -133,6 +135,22 @@ def test_in_memory_the_image_keeps_its_kind(cloaker: Cloaker, portrait_folder: P
     assert cloaker.protect(str(portrait_folder / "astronaut.png")).report.source == portrait_folder / "astronaut.png"
 
 
+def test_in_memory_the_colour_profile_stays(cloaker: Cloaker, portrait_folder: Path, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.open(portrait_folder / "astronaut.png").save(tmp_path / "me.png", icc_profile=profile)
+    result = cloaker.protect(tmp_path / "me.png")
+    result.image.save(tmp_path / "cloaked.png")
+    with Image.open(tmp_path / "cloaked.png") as image:
+        assert image.info["icc_profile"] == profile
+
+
+def test_a_path_by_itself_is_no_list_of_letters(tmp_path: Path) -> None:
+    photo = tmp_path / "a.png"
+    photo.touch()
+    assert [job.source for job in lay_out(str(photo), tmp_path / "out").jobs] == [photo]
+    assert [job.source for job in lay_out(photo, tmp_path / "out").jobs] == [photo]
+
+
 def test_a_black_and_white_photo_stays_exactly_grey(cloaker: Cloaker, portrait_folder: Path) -> None:
     grey = Image.open(portrait_folder / "astronaut.png").convert("L")
     assert cloaker.protect(grey).image.mode == "L"
@@ -160,6 +178,17 @@ def test_errors_of_single_photos_are_raised(cloaker: Cloaker, tmp_path: Path) ->
         UsageError, match=r"expected pixels of shape \(h, w, 3\) and type uint8, got \(4, 4\) and float64"
     ):
         cloaker.protect(np.zeros((4, 4)))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"got \(0, 0, 3\) and uint8"):
+        cloaker.protect(np.zeros((0, 0, 3), np.uint8))
+    with pytest.raises(UsageError, match="expected a path, a Pillow image or an array of pixels, got bytes"):
+        cloaker.protect(b"jpeg")  # type: ignore[arg-type]
+    with pytest.raises(PhotoError, match="the photo: the file is damaged"):
+        cloaker.protect(Image.open(io.BytesIO((SAMPLES / "astronaut.png").read_bytes()[:5000])))
+    grey = Image.fromarray(np.zeros((50, 50), np.uint16))
+    with pytest.raises(NoFaceError):
+        cloaker.protect(grey)
+    with pytest.raises(UsageError, match="expected a seed of 64 bits"):
+        Cloaker(seed=2**70)
 
 
 def test_unknown_modes_and_devices_list_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Folders at URLs: listing, fetching, sending, and the way of a photo from one to another."""
 
+import argparse
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 
 from cloak import Cloaker, PhotoReport, UsageError
 from cloak.cli import main
+from cloak.cli.engines import stage_of
 from cloak.files import Job
 from cloak.journal import Journal
 from cloak.names import is_url
@@ -46,11 +48,11 @@ def cloaker() -> Iterator[Cloaker]:
 class Remembered:
     """Notes of what was begun and finished."""
 
-    def __init__(self, owned: bool = False) -> None:
-        self.owned, self.begun, self.finished = owned, list[Path](), list[PhotoReport]()
+    def __init__(self, ours: Path | None = None) -> None:
+        self.ours, self.begun, self.finished = ours, list[Path](), list[PhotoReport]()
 
-    def owns(self, job: Job) -> bool:
-        return self.owned
+    def owned(self, job: Job) -> Path | None:
+        return self.ours
 
     def begin(self, job: Job, output: Path) -> None:
         self.begun.append(output)
@@ -102,7 +104,10 @@ def test_results_that_exist_are_kept_unless_they_are_ours(memory: Any, cloaker: 
     (report,) = STAGE.work_through(cloaker, jobs, Remembered(), overwrite=False)
     assert "a.png: exists already in memory://out/deep; pass --overwrite" in report.error
     assert memory.cat_file("/out/deep/a.png") == b"somebody's"
-    (report,) = STAGE.work_through(cloaker, jobs, Remembered(owned=True), overwrite=False)
+    (report,) = STAGE.work_through(cloaker, jobs, Remembered(Path("b.png")), overwrite=False)
+    assert "exists already" in report.error
+    assert report.passing
+    (report,) = STAGE.work_through(cloaker, jobs, Remembered(Path("a.png")), overwrite=False)
     assert report.error == ""
     assert memory.cat_file("/out/deep/a.png") != b"somebody's"
 
@@ -132,6 +137,36 @@ def test_the_journal_is_kept_here_and_a_copy_beside_the_results(
     monkeypatch.setenv("CLOAK_CACHE", str(tmp_path / "another machine"))
     with STAGE.journal_folder() as folder:
         assert (folder / ".cloak-journal.jsonl").read_bytes() == memory.cat_file(copy)
+
+
+def test_machines_that_work_one_after_the_other_lose_nothing_of_the_journal(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for machine in ("a", "b", "a", "b"):
+        monkeypatch.setenv("CLOAK_CACHE", str(tmp_path / machine))
+        with STAGE.journal_folder() as folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(folder / ".cloak-journal.jsonl", "a") as journal:
+                journal.write(f"{machine}{len(memory.cat_file(COPY)) if memory.exists(COPY) else 0}\n")
+    assert memory.cat_file(COPY).decode().split() == ["a0", "b3", "a6", "b9"]
+    (folder / ".cloak-journal.jsonl").write_bytes(memory.cat_file(COPY) + b"unsent\n")
+    with STAGE.journal_folder():
+        pass
+    assert memory.cat_file(COPY).decode().split() == ["a0", "b3", "a6", "b9", "unsent"]
+
+
+COPY = "/out/deep/.cloak-journal.jsonl"
+
+
+def test_folders_of_this_machine_beside_urls_have_any_names(tmp_path: Path) -> None:
+    options = argparse.Namespace(
+        paths=[tmp_path / "my photos é"], out="memory://out", engine="ray", picture=None, recursive=True
+    )
+    options.paths[0].mkdir()
+    (options.paths[0] / "a.png").write_bytes(png(0))
+    stage = stage_of(options)
+    assert stage is not None
+    assert [job.place for job in stage.layout(recursive=True).jobs] == ["a.png"]
 
 
 def test_what_cannot_be_a_stage(memory: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Photos shared among processes."""
 
 import argparse
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -73,6 +74,30 @@ def test_told_to_stop_they_finish_what_they_have(photos: Path, tmp_path: Path, u
     assert 0 < len(reports) < 8
     share(layout, tmp_path, QUICK)
     assert contents(tmp_path) == undisturbed
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see masks of signals")
+def test_ctrl_c_does_not_reach_processes_that_begin(photos: Path, tmp_path: Path) -> None:
+    with Workers(QUICK, lay_out([photos], tmp_path), 2):
+        for child in multiprocessing.active_children():
+            status = Path(f"/proc/{child.pid}/status").read_text()
+            blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
+            assert blocked & 1 << (signal.SIGINT - 1)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_an_interrupt_does_not_wait_for_the_photos_in_hand(photos: Path, tmp_path: Path) -> None:
+    asked = iter(range(100))
+
+    def stopped() -> bool:
+        if next(asked) == 2:
+            raise KeyboardInterrupt
+        return False
+
+    layout = lay_out([photos], tmp_path)
+    with pytest.raises(KeyboardInterrupt), Workers(slow_cloaker, layout, 2) as workers:  # ten minutes each
+        list(workers.protect(layout.jobs, stopped=stopped))
+    assert not multiprocessing.active_children()
 
 
 class Dying:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 from cloak import CloakError, UsageError, __version__
 from cloak.cli import bench, compare, detect, models, protect
-from cloak.cli.common import DETAILS, INTERRUPTED, NOT_DONE, WRONG_USAGE
+from cloak.cli.common import DETAILS, INTERRUPTED, NOT_DONE, WRONG_USAGE, make_printable
 
 COMMANDS = (protect, detect, compare, models, bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    make_printable()
     options = _parser().parse_args(arguments)
     # what the libraries tell their developers is not for users
     warnings.filterwarnings("ignore", category=UserWarning, module=r"torch|kornia|facenet_pytorch|sklearn|onnx2torch")

@@ -1,6 +1,8 @@
 """What the subcommands share."""
 
 import argparse
+import io
+import os
 import sys
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -62,3 +64,13 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
 def table_console() -> Console:
     """For tables: as wide as the terminal, or wide where the output goes to a file."""
     return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def make_printable() -> None:
+    """Output may be closed, or of an encoding that lacks letters of a photo's name: neither stops the work."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

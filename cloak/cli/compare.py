@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloak.cli.common import DONE, RECOGNISERS, add_device, add_limits, limits_of, table_console
+from cloak.names import shown
 
 if TYPE_CHECKING:
     from cloak.cli.common import Subparsers
@@ -32,7 +33,8 @@ def add_parser(commands: "Subparsers") -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare two photos; the exit code."""
     from cloak import compare
-    from cloak.models import known_models
+    from cloak.models import find_model
+    from cloak.recognizers.source import known_names
     from cloak.report import comparison_table
 
     comparison = compare(
@@ -46,10 +48,12 @@ def run(options: argparse.Namespace) -> int:
         print(comparison.to_json())
         return DONE
     table_console().print(comparison_table(comparison))
-    known = [model for model in known_models() if model.far and comparison.thresholds.get(model.name)]
-    shares = ", ".join(f"{model.name} {model.far:g}" for model in known)
+    measured = [name for name, threshold in comparison.thresholds.items() if threshold]
+    known = [find_model(name) for name in measured if name in known_names()]
+    shares = ", ".join(f"{model.name} {model.far:g}" for model in known if model.far)
     print(
-        f"faces: {len(comparison.faces)} in {options.first}, {comparison.faces_in_second} in {options.second}\n"
+        f"faces: {len(comparison.faces)} in {shown(options.first)}, {comparison.faces_in_second} in "
+        f"{shown(options.second)}\n"
         "At or above its threshold, a recogniser takes two faces for one person. Of several faces, the most\n"
         f"similar counts. Share of pairs of different people that the threshold lets pass: {shares or 'not measured'}."
     )

@@ -98,7 +98,7 @@ def stage_of(options: argparse.Namespace) -> "Stage | None":
     from cloak.storage import Folder, Stage
 
     source, out = (
-        place if isinstance(place, str) else place.absolute().as_uri() for place in (options.paths[0], options.out)
+        place if isinstance(place, str) else f"file://{place.absolute()}" for place in (options.paths[0], options.out)
     )
     return Stage(Folder(source), Folder(out))
 

@@ -20,7 +20,7 @@ from cloak.cli.common import (
     limits_of,
     table_console,
 )
-from cloak.cli.working import Outcome, work
+from cloak.cli.working import Outcome, left_to_do, work
 from cloak.names import is_url, shown
 
 HINT = "a cloak leads further away from you if you add --identity FOLDER, with some of your other photos (README)"
@@ -126,8 +126,6 @@ def add_parser(commands: "Subparsers") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Cloak photos; the exit code."""
-    if not -(2**63) <= options.seed < 2**63:
-        raise UsageError(f"expected a seed of 64 bits, got {options.seed}")
     if options.engine == "ray" and not options.out:
         raise UsageError("--engine ray needs -o: a folder for the results that all machines write to")
     if options.engine == "ray" and (options.dry_run or options.gpus < 0):
@@ -144,11 +142,11 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _show_plan(options)
     outcome = work(options, _cloaker)
+    if options.report and (outcome.lines or not outcome.left):
+        _write_lines(outcome.lines, options.report)
     if not options.quiet:
         _print_summary(outcome, hint=not options.identity)
-    if options.report:
-        _write_lines(outcome.lines, options.report)
-    if options.picture:
+    if options.picture and not outcome.left:
         from cloak.report import write_picture
 
         write_picture(outcome.reports, options.picture)
@@ -169,6 +167,10 @@ def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
     here = [path for path in options.paths if isinstance(path, Path)] if paths else []
     out = options.out if isinstance(options.out, Path) else None
     jobs = plan_jobs(here, out, recursive=options.recursive)
+    if len(paths) == 2 and same_file(*paths):
+        raise UsageError(
+            f"{shown(paths[0])}: expected two files for --report and --picture, got one; give another name"
+        )
     for path in paths:
         if not path.absolute().parent.is_dir() and path.parent != options.out:
             raise UsageError(
@@ -187,14 +189,15 @@ def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
 def _show_plan(options: argparse.Namespace) -> int:
     """Say what would be done; the exit code that doing it could at best have."""
     cloaker = _cloaker(options)
-    plans = list(
-        cloaker.plan_files(options.paths, options.out, recursive=options.recursive, overwrite=options.overwrite)
-    )
+    layout, jobs = left_to_do(options, cloaker.settings)
+    plans = [cloaker.plan_job(job, layout, overwrite=options.overwrite) for job in jobs]
     failed = [plan for plan in plans if plan.error]
     if not options.quiet:
         from cloak.report import plan_table
 
         print("\n".join(cloaker.notes))
+        if len(jobs) < len(layout.jobs):
+            print(f"of {len(layout.jobs)} photos, {len(layout.jobs) - len(jobs)} are done already, or of other shards")
         table_console().print(plan_table(plans))
         print("No photo was written.")
     for plan in failed:
@@ -249,6 +252,8 @@ def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Clo
 
 def _place(text: str) -> Path | str:
     """A path, or a URL as it is."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got nothing, as from a variable that is not set")
     return text if is_url(text) else Path(text)
 
 

@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from cloak.names import shown
 
 if TYPE_CHECKING:
     from cloak import Cloaker
-    from cloak.files import Job
+    from cloak.files import Job, Layout
     from cloak.journal import Journal
     from cloak.runs import Engine
     from cloak.storage import Stage
@@ -72,6 +72,31 @@ class Outcome:
         if report.failed:
             print(f"cloak: {report.reason}", file=sys.stderr)
 
+    def add_earlier(self, failed: str) -> None:
+        """Count a photo of an earlier run, and tell again why it is not protected, if it is not."""
+        self.earlier_failed += bool(failed)
+        if failed and self.earlier_failed <= SHOWN:
+            print(f"cloak: {failed}", file=sys.stderr)
+
+
+def left_to_do(options: argparse.Namespace, settings: "Mapping[str, object]") -> "tuple[Layout, list[Job]]":
+    """The layout, and what a run of photos on this machine would begin with; nothing is written.
+
+    Raises:
+        UsageError: no shard; or an earlier run had other settings.
+    """
+    from cloak.journal import Journal, path_of
+
+    shard = _shard(options)
+    layout = lay_out(options.paths, options.out, recursive=options.recursive, spared=options.identity)
+    jobs = [job for job in layout.jobs if shard.holds(job)]
+    folder = _journaled(options)
+    if not folder or options.overwrite:
+        return layout, jobs
+    journal = Journal.look(path_of(folder, str(shard)), settings)
+    layout.reserve(journal.results())
+    return layout, [replace(job, ours=journal.owned(job)) for job in jobs if not journal.has(job)]
+
 
 def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") -> Outcome:
     """Protect what the options name.
@@ -104,7 +129,9 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
             if options.report and not journal:
                 outcome.lines.append(report.to_json())
         outcome.left = len(jobs) - outcome.counts.total()
-        if options.report and journal:
+        if journal and not outcome.left:
+            journal.end()
+        if options.report and journal and not outcome.left:
             outcome.lines = journal.report_lines()
     return outcome
 
@@ -175,9 +202,11 @@ def _not_done(jobs: "list[Job]", journal: "Journal", outcome: Outcome, stage: "S
     for job in jobs:
         if journal.has(job, exists):
             outcome.earlier += 1
-            outcome.earlier_failed += journal.done[job.place].failed
+            outcome.add_earlier(journal.done[job.place].failed)
         else:
             left.append(job)
+    if outcome.earlier_failed > SHOWN:
+        print(f"cloak: and {outcome.earlier_failed - SHOWN} others of earlier runs", file=sys.stderr)
     return left
 
 
@@ -193,7 +222,7 @@ def _finishing_on_interrupt() -> Iterator[Callable[[], bool]]:
     def stop(*_: object) -> None:
         stopped.set()
         signal.signal(signal.SIGINT, before)
-        print("cloak: finishing the photo in hand; Ctrl-C once more stops at once", file=sys.stderr)
+        print("cloak: finishing the photos in hand; Ctrl-C once more stops at once", file=sys.stderr)
 
     signal.signal(signal.SIGINT, stop)
     try:

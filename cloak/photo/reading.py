@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from cloak.errors import PhotoError, in_a_line
+from cloak.errors import BarredError, PhotoError, in_a_line
 from cloak.metadata import Metadata, Policy, apply_policy, count_scans, note_of, read_metadata
 from cloak.names import shown
 from cloak.photo.colour import NEAR, stated_by_number, to_plain
@@ -92,13 +92,13 @@ def read_bytes(path: Path, limits: Limits = LIMITS) -> bytes:
                 raise PhotoError(f"{name}: expected a photo, got something that is not a file (a pipe or a device)")
             data = file.read(min(limits.bytes, status.st_size) + 1)
     except FileNotFoundError:
-        raise PhotoError(f"{name}: expected a photo or a folder, got a path that does not exist") from None
+        raise BarredError(f"{name}: expected a photo or a folder, got a path that does not exist") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise PhotoError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise BarredError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not data:
         raise PhotoError(f"{name}: expected a photo, got an empty file")
     if len(data) > limits.bytes:
-        raise PhotoError(
+        raise BarredError(
             f"{name}: expected a file of at most {limits.bytes / 1e6:g} MB, got a larger one; "
             "raise --max-megabytes if you trust it"
         )
@@ -158,7 +158,12 @@ def photo_of(image: Image.Image) -> Photo:
         PhotoError: a mode that cannot be brought to 8 bits a channel.
     """
     metadata = Metadata(icc_profile=image.info.get("icc_profile") or b"")
-    return _photo_of(image, metadata, _orientation_of(image))
+    with _decoding_errors("the photo"):
+        if image.mode.startswith("I;16"):
+            file = io.BytesIO()
+            image.save(file, "png", exif=image.getexif())
+            return decode(file.getvalue(), "the photo", TRUSTED)
+        return _photo_of(image, metadata, _orientation_of(image))
 
 
 def _photo_of(image: Image.Image, metadata: Metadata, orientation: int) -> Photo:
@@ -243,8 +248,8 @@ def _check_size(image: Image.Image, data: bytes, limits: Limits) -> None:
         raise PhotoError(f"expected a JPEG of at most {limits.scans} scans, got {scans}; save it anew first")
 
 
-def _too_large(limits: Limits, got: str) -> PhotoError:
-    return PhotoError(
+def _too_large(limits: Limits, got: str) -> BarredError:
+    return BarredError(
         f"expected at most {limits.pixels / 1e6:g} megapixels, got {got}; "
         "reduce it first, or raise --max-megapixels if you trust it"
     )
@@ -277,11 +282,13 @@ def _decoding_errors(name: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except PhotoError as error:
-        raise PhotoError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
+        raise type(error)(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
     except UnidentifiedImageError:
         known = ", ".join(SUFFIXES_OF)
         raise PhotoError(f"{name}: expected a photo ({known}), got a file that is none, or damaged") from None
     except MemoryError:
-        raise PhotoError(f"{name}: expected a photo that fits into memory, got a larger one; reduce it first") from None
+        raise BarredError(
+            f"{name}: expected a photo that fits into memory, got a larger one; reduce it first"
+        ) from None
     except Exception as error:  # parsers raise whatever a damaged file leads them to
         raise PhotoError(f"{name}: the file is damaged: {in_a_line(error)}") from None
