@@ -494,7 +494,7 @@ def test_ctrl_c_finishes_the_photo_in_hand_and_says_how_to_go_on(
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED
-    assert "finishing the photo in hand" in said
+    assert "finishing the photos in hand" in said
     assert "photos left; run the same command again to go on" in said
     done = contents(out)
     assert 0 < len(done) < 6

@@ -212,7 +212,7 @@ def _not_done(jobs: "list[Job]", journal: "Journal", outcome: Outcome, stage: "S
 
 @contextmanager
 def _finishing_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C ends the run after the photo in hand; a second one at once."""
+    """Ctrl-C ends the run after the photos in hand; a second one at once."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped.is_set
