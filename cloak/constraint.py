@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cloak.fading import Eyes
+from cloak.focus import as_soft
 from cloak.methods import Method
 from cloak.patches import PatchBatch
 from cloak.visibility import (
@@ -40,6 +41,7 @@ class Constraint:
         chroma: (n, 1, 1, 1) bound of the colour, 0 for photos that have none.
         dssim: (n,) budget of the face DSSIM on the patch; smaller where saving needs some of it, too.
         eyes: which keep their contrast.
+        soft: what makes a change as soft as each face is, see ``cloak.focus``; None where all are in focus.
     """
 
     method: Method
@@ -49,6 +51,7 @@ class Constraint:
     chroma: Tensor
     dssim: Tensor
     eyes: Eyes
+    soft: Tensor | None
 
     @classmethod
     def of(cls, batch: PatchBatch, method: Method) -> "Constraint":
@@ -58,7 +61,8 @@ class Constraint:
         chroma = method.chroma * (~batch.grey).float()
         dssim = method.dssim * torch.where(batch.recoded, method.room, 1.0)
         eyes = Eyes.of(batch.pixels, batch.boxes, batch.landmarks)
-        return cls(method, batch, regions, statistics, chroma, dssim, eyes)
+        soft = as_soft(batch.pixels, batch.boxes)
+        return cls(method, batch, regions, statistics, chroma, dssim, eyes, soft)
 
     def texture(self, delta: Tensor) -> Tensor:
         """The weights w of the metric, (n, 1, side, side), where patches are changed by ``delta`` already.
@@ -73,8 +77,10 @@ class Constraint:
         return 1.0 / gaussian_blur(charge)
 
     def direction(self, gradient: Tensor, texture: Tensor) -> Tensor:
-        """The steepest step in the metric of these weights, as long as the budget's radius."""
+        """The steepest step in the metric of these weights, no finer than the faces, as long as the budget's radius."""
         step = gradient * texture
+        if self.soft is not None:
+            step = self.soft @ step @ self.soft.transpose(2, 3)
         step = torch.where(self.chroma > 0.0, step, step.mean(dim=1, keepdim=True))
         cost = face_mean((step**2 / (2.0 * texture)).mean(dim=1), self.regions)
         length = (self.dssim / cost.clamp_min(1e-30)).sqrt()

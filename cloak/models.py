@@ -96,14 +96,20 @@ class Model:
         return asdict(self) | {"path": str(self.path) if self.path else None, "state": self.state()}
 
 
-def known_models() -> tuple[Model, ...]:
-    """Every recogniser of the manifest, in its order, then the user's own specifications.
+def known_models() -> tuple[tuple[Model, ...], tuple[str, ...]]:
+    """Every recogniser of the manifest, in its order, then the user's own; and what is wrong with other
+    specifications, a sentence each.
 
     Raises:
         WeightsError: the manifest is absent.
-        UsageError: a specification is wrong.
     """
-    return tuple(find_model(name) for name in known_names())
+    found, wrong = [], []
+    for name in known_names():
+        try:
+            found.append(find_model(name))
+        except UsageError as error:
+            wrong.append(str(error))
+    return tuple(found), tuple(wrong)
 
 
 def find_model(name: str) -> Model:

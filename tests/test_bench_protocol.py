@@ -74,6 +74,10 @@ def test_methods_can_be_chosen_and_added(tmp_path: Path) -> None:
         ("persons = 3\n" + MINIMAL, "expected keys among name, folder, data, people.*; got persons"),
         ('people = "all"\n' + MINIMAL, "expected people as a whole number, got 'all'"),
         ("fars = [2.0]\n" + MINIMAL, "expected fars between 0 and 1"),
+        ("fars = []\n" + MINIMAL, "expected fars between 0 and 1"),
+        (MINIMAL + "photos = 1.5", "expected photos of cloaks as a whole number, got 1.5"),
+        (MINIMAL + "photos = -1", "expected photos of cloaks as a whole number, got -1"),
+        (MINIMAL.replace('"pgd"', ""), r"expected methods and budgets in \[\[cloaks\]\], got none"),
         (MINIMAL + "identity = 2", "expected identity of cloaks from 0 to the protocol's, got 2"),
         ('[[cloaks]]\nmethods = ["pgd"]\n', "evaluators"),
     ],
@@ -120,6 +124,8 @@ def test_a_label_sets_apart_what_was_changed(tmp_path: Path) -> None:
         ("steps = 7", "views = 7", r"expected views like ViewDistribution\(.*\), got 7"),
         ("steps = 7", '"steps.x" = 7', "expected a field of a method or views.FIELD to change, got 'steps.x'"),
         ("steps = 7", 'steps = "many"', "expected steps like 60, got 'many'"),
+        ("steps = 7", 'rule = "nope"', "expected rule, one of texture, sign, adadelta; got 'nope'"),
+        ("steps = 7", '"views.blur" = [1.0]', r"expected views.blur like \(0.0, 2.0\), got \(1.0,\)"),
     ],
 )
 def test_a_wrong_change_is_said(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -7,19 +7,21 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from cloak.metadata import Metadata, apply_policy, save_options
+from cloak.metadata import Metadata, apply_policy, fields, save_options
 from cloak.metadata.exif import filter_exif
 from cloak.metadata.fields import POLICIES, Policy
 from cloak.metadata.hidden import hidden_parts
 from cloak.metadata.iptc import filter_iptc
-from cloak.metadata.policy import DAMAGED_PROFILE
+from cloak.metadata.profile import DAMAGED_PROFILE
 from cloak.metadata.xmp import filter_xmp
 from tests import metadata_files as files
-from tests.metadata_files import IMAGE, PROFILE, encoded, in_jpeg, read, resource, segment, written
+from tests.helpers import smooth_noise
+from tests.metadata_files import IMAGE, PROFILE, encoded, in_jpeg, planted_xmp, read, resource, segment, written
 
 MARK = b"MARK-hidden"
 JPEG = b"\xff\xd8\xff\xe0" + MARK
@@ -159,6 +161,66 @@ def test_a_damaged_colour_profile_goes(profile: bytes) -> None:
 
 def test_nothing_stays_behind_the_end_of_a_colour_profile() -> None:
     assert apply_policy(Metadata(icc_profile=PROFILE + MARK), "default")[0].icc_profile == PROFILE
+
+
+def with_tags(profile: bytes, **more: bytes) -> bytes:
+    """A colour profile with further tags."""
+    count = int.from_bytes(profile[128:132], "big")
+    moved, table, body = 12 * len(more), b"", b""
+    for at in range(132, 132 + 12 * count, 12):
+        place = int.from_bytes(profile[at + 4 : at + 8], "big") + moved
+        table += profile[at : at + 4] + place.to_bytes(4, "big") + profile[at + 8 : at + 12]
+    for name, data in more.items():
+        place = len(profile) + moved + len(body)
+        table += name.encode() + place.to_bytes(4, "big") + len(data).to_bytes(4, "big")
+        body += data
+    rest = (count + len(more)).to_bytes(4, "big") + table + profile[132 + 12 * count :] + body
+    return (128 + len(rest)).to_bytes(4, "big") + profile[4:128] + rest
+
+
+@pytest.mark.parametrize("policy", ["default", "strip", "keep"])
+def test_only_what_is_of_colours_stays_in_a_colour_profile(policy: Policy) -> None:
+    told = {"mmod": b"SERIAL-C02XK1", "dmdd": b"Jane Doe MacBook", "priv": b"whatever"}
+    full = with_tags(PROFILE, **told, pict=b"\xff\xd8\xff\xe0" + bytes(80))
+    stays, removed = apply_policy(Metadata(icc_profile=full), policy)
+    kept = stays.icc_profile
+    assert b"\xff\xd8\xff" not in kept
+    assert fields.THUMBNAIL in removed
+    for text in told.values():
+        assert (text in kept) == (policy == "keep")
+    shown = [ImageCms.ImageCmsProfile(io.BytesIO(profile)) for profile in (PROFILE, kept)]
+    picture = Image.fromarray(smooth_noise(40, 40))
+    lab = ImageCms.createProfile("LAB")
+    before, after = (np.asarray(ImageCms.profileToProfile(picture, one, lab, outputMode="LAB")) for one in shown)
+    assert np.array_equal(before, after)
+    assert ImageCms.getProfileDescription(shown[0]) == ImageCms.getProfileDescription(shown[1])
+    assert apply_policy(Metadata(icc_profile=kept), policy) == (stays, ())
+
+
+def test_a_colour_profile_whose_tags_lie_outside_goes() -> None:
+    outside = PROFILE[:136] + (10**9).to_bytes(4, "big") + PROFILE[140:]
+    many = PROFILE[:128] + (10**6).to_bytes(4, "big") + PROFILE[132:]
+    for profile in (outside, many):
+        assert apply_policy(Metadata(icc_profile=profile), "default") == (Metadata(), (DAMAGED_PROFILE,))
+
+
+def test_nothing_hides_in_the_attributes_of_what_stays_in_xmp() -> None:
+    dates = "<dc:date><rdf:Seq><rdf:li exif:GPSLatitude='MARK'>2020-01-01</rdf:li></rdf:Seq></dc:date>"
+    rights = "<dc:rights><rdf:Alt><rdf:li xml:lang='en'>mine</rdf:li></rdf:Alt></dc:rights>"
+    stays, _ = apply_policy(Metadata(xmp=planted_xmp(dates, rights)), "default")
+    assert b"2020-01-01" in stays.xmp
+    assert b"mine" in stays.xmp
+    assert b'lang="en"' in stays.xmp
+    assert b"GPS" not in stays.xmp
+
+
+@pytest.mark.parametrize("policy", ["default", "keep"])
+def test_the_translated_key_of_a_text_stays_only_where_all_does(policy: Policy) -> None:
+    chunks = PngInfo()
+    chunks.add_itxt("Copyright", "mine", "de", "Jane")
+    stays, _ = apply_policy(read(encoded("PNG", pnginfo=chunks)), policy)
+    assert b"mine" in written(stays, "PNG")
+    assert (b"Jane" in written(stays, "PNG")) == (policy == "keep")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from cloak.errors import UsageError
 from cloak.photo import read_photo
 from cloak.recognizers import InputSpec, load_recognizer
 from cloak.recognizers.onnx_file import TOLERANCE, OneByOne, OnnxRuntime, convert_onnx, smooth_crops
+from cloak.recognizers.source import external_files
 from tests.helpers import ROOT
 
 onnx = pytest.importorskip("onnx", reason="needs onnx (pip install -e .[dev])")
@@ -292,3 +293,27 @@ def test_real_recognisers_see_the_same_faces_when_converted(shared: Path, tmp_pa
     torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0)
     (gradient,) = torch.autograd.grad((found[0] * found[1]).sum(), faces)
     assert (gradient.abs().amax(dim=(1, 2, 3)) > 0).all()
+
+
+def test_weights_beside_the_file_are_read_and_part_of_what_it_is(tmp_path: Path) -> None:
+    """As ``torch.onnx.export`` writes them."""
+    weights = np.random.default_rng(0).normal(size=(3 * HEIGHT * WIDTH, 8)).astype(np.float32)
+    path = save(tmp_path, [node("Flatten", "x", "flat"), node("MatMul", "flat W", "y")], {"W": weights})
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="network.onnx.data", size_threshold=0)
+    (data,) = external_files(path)
+    assert data == tmp_path / "network.onnx.data"
+    specification = tmp_path / "own.toml"
+    specification.write_text(f'file = "network.onnx"\n[input]\nsize = [{HEIGHT}, {WIDTH}]\n{TEMPLATE}\n')
+    before = load_recognizer(str(specification))
+    crops = smooth_crops(2, SIZE)
+    expected = SPEC.preprocess(crops).flatten(1) @ torch.from_numpy(weights)
+    torch.testing.assert_close(before.raw(crops), expected, rtol=1e-4, atol=1e-2)
+    onnx_bytes = path.read_bytes()
+    data.write_bytes(np.roll(weights, 1, axis=1).tobytes())
+    after = load_recognizer(str(specification))
+    assert path.read_bytes() == onnx_bytes
+    assert after.fingerprint != before.fingerprint
+    data.unlink()
+    with pytest.raises(UsageError, match=r"network\.onnx"):
+        load_recognizer(str(specification))
+    assert external_files(tmp_path / "own.toml") == []

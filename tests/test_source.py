@@ -1,6 +1,7 @@
 """What a reference to a recogniser stands for, and what is said of one that stands for nothing."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,17 @@ def test_what_stands_for_nothing_gets_advice(weights: Path, reference: str, mess
         ('file = "a.onnx"\nshare = 0', "expected a share of the turns of 1 or more, got 0"),
         ('file = "a.onnx"\nshare = true', "expected a share of the turns of 1 or more, got True"),
         ('file = "a.onnx"\nshare = 0.5', "expected share to be a whole number, got 0.5"),
-        ('file = "a.onnx"\n[embedding]\nthreshold = "0.3"', r"expected a number as the threshold .*, got '0\.3'"),
+        ('file = "a.onnx"\n[embedding]\nthreshold = "0.3"', r"threshold of embedding as a cosine .*; got '0\.3'"),
+        ('file = "a.onnx"\n[embedding]\nthreshold = 5', "a cosine similarity, between -1 and 1; got 5"),
+        ('file = "a.onnx"\n[embedding]\nthreshold = nan', "a cosine similarity, between -1 and 1; got nan"),
+        ('file = "a.onnx"\n[embedding]\nfar = "one in 1000"', "far of embedding as a share of pairs"),
+        ('file = "a\\u0000b"', "expected file to be a string, got"),
+        ('file = "a.onnx"\n[input]\nscale = inf', "a positive one or three"),
+        (
+            'file = "a.onnx"\n[input]\ntemplate = [[1, 1], [1, 1], [1, 1], [1, 1], [1, 1]]',
+            "the places of five landmarks",
+        ),
+        ('file = "a.onnx"\n[input]\ntemplate = [[1, 1], [2, 1], [1, 2], [1, nan], [1, 1]]', "the places of five"),
         ('file = "a.onnx"\n[input]\nsides = [1, 1]', "expected size, template, channels, mean and scale of an input"),
         ('file = "a.onnx"\n[input]\nsize = 112', "expected size, template, channels, mean and scale of an input"),
         ('file = "a.onnx"\n[input]\nsize = [112, 96]', r"size \(112, 96\) without a template: five points"),
@@ -211,3 +222,25 @@ def test_the_fingerprint_of_python_knows_its_code(tmp_path: Path, monkeypatch: p
         marks.append(find_source("changing_recogniser:embed").fingerprint())
     assert marks[0] == marks[2] != marks[1]
     assert find_source("os:absent").fingerprint() != find_source("os:path").fingerprint()
+
+
+def test_a_python_network_is_known_by_what_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "changing.py").write_text(
+        "from pathlib import Path\n"
+        "factor = float(Path(__file__).with_name('factor').read_text())\n"
+        "def embed(crops):\n    return crops.mean(dim=(2, 3)) ** factor\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    prints = []
+    for factor in ("1", "2", "1"):
+        (tmp_path / "factor").write_text(factor)
+        sys.modules.pop("changing", None)
+        prints.append(load_recognizer("changing:embed", gradients=False).fingerprint)
+    assert prints[0] == prints[2]
+    assert prints[0] != prints[1]
+
+
+def test_an_entry_that_cannot_be_found_is_no_traceback() -> None:
+    assert find_source("no_such_package.module:network").fingerprint()
+    with pytest.raises(UsageError, match="no_such_package"):
+        load_recognizer("no_such_package.module:network")

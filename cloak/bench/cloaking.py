@@ -103,7 +103,11 @@ class Workshop:
             known: person -> the photos that the person is known by.
         """
         sources = [find_source(reference, self.folder) for reference in surrogates]
-        marks = [f"{source.fingerprint()} {source.spec.share}" for source in sources]
+        prints = [
+            source.fingerprint() if source.file else self.recognizer(reference).fingerprint
+            for source, reference in zip(sources, surrogates, strict=True)
+        ]
+        marks = [f"{found} {source.spec.share}" for found, source in zip(prints, sources, strict=True)]
         keys = [self._key(method, marks, photo, known.get(photo.parent.name, ())) for photo in photos]
         finished = {key: record for key in keys if (record := journal.get(key)) and self._intact(record)}
         missing = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in finished]

@@ -1,16 +1,25 @@
 """A protocol in TOML -> what is measured: whose photos, which cloaks, by whom, under what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cloak.bench.conditions import find_condition
+from cloak.constraint import PENALTIES
 from cloak.errors import UsageError
 from cloak.methods import Method, find_method
+from cloak.objectives import OBJECTIVES
 from cloak.recognizers import SURROGATES
+from cloak.steps import RULES, SPACES
 from cloak.toml import read_toml
 from cloak.views import ViewDistribution
+
+CHOICES: Mapping[str, Collection[str]] = MappingProxyType(
+    {"rule": RULES, "space": SPACES, "objective": OBJECTIVES, "penalised": PENALTIES}
+)
+"""Fields of a method that name an entry of a table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,17 +154,24 @@ def _changed(method: Method, key: str, value: Any) -> Method:
     """A method with another value in one field, or in one of its views."""
     of, _, inner = key.rpartition(".")
     owner: Method | ViewDistribution = method.views if of == "views" else method
-    kept = getattr(owner, inner, None)
+    kept: Any = getattr(owner, inner, None)
     if of not in ("", "views") or inner not in {item.name for item in fields(owner)}:
         raise UsageError(f"expected a field of a method or views.FIELD to change, got {key!r}")
     value = tuple(value) if isinstance(value, list) else value
     value = float(value) if isinstance(kept, float) and isinstance(value, int) else value
-    if type(value) is not type(kept):
+    if type(value) is not type(kept) or (isinstance(value, tuple) and not _alike(value, kept)):
         raise UsageError(f"expected {key} like {kept!r}, got {value!r}")
+    if inner in CHOICES and value not in CHOICES[inner]:
+        raise UsageError(f"expected {key}, one of {', '.join(CHOICES[inner])}; got {value!r}")
     changes: dict[str, Any] = {inner: value}
     if isinstance(owner, ViewDistribution):
         return replace(method, views=replace(owner, **changes))
     return replace(method, **changes)
+
+
+def _alike(values: Sequence[Any], kept: Sequence[Any]) -> bool:
+    """Whether there are as many, and all numbers."""
+    return len(values) == len(kept) and all(isinstance(value, (int, float)) for value in values)
 
 
 def _check(protocol: Protocol) -> None:
@@ -166,11 +182,16 @@ def _check(protocol: Protocol) -> None:
     for cloaks in protocol.cloaks:
         if not isinstance(cloaks.identity, int) or not 0 <= cloaks.identity <= protocol.identity:
             raise ValueError(f"expected identity of cloaks from 0 to the protocol's, got {cloaks.identity!r}")
+        if not isinstance(cloaks.photos, int) or cloaks.photos < 0:
+            raise ValueError(f"expected photos of cloaks as a whole number, got {cloaks.photos!r}")
     if not protocol.cloaks or not protocol.evaluators:
         raise ValueError("expected at least one [[cloaks]] table and one evaluator, got none")
-    if not all(isinstance(far, float) and 0.0 < far < 1.0 for far in protocol.fars):
+    if not protocol.fars or not all(isinstance(far, float) and 0.0 < far < 1.0 for far in protocol.fars):
         raise ValueError(f"expected fars between 0 and 1, got {protocol.fars}")
-    for entry in entries_of(protocol):
+    entries = entries_of(protocol)
+    if not entries:
+        raise ValueError("expected methods and budgets in [[cloaks]], got none")
+    for entry in entries:
         for condition in entry.conditions:
             find_condition(condition)
 

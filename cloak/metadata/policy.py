@@ -4,13 +4,10 @@ from collections.abc import Mapping
 
 from cloak.metadata import fields
 from cloak.metadata.exif import filter_exif, note_in
-from cloak.metadata.fields import MAX_ICC, MAX_TEXT, MAX_TEXTS, Metadata, Policy, check_policy, holds_picture
+from cloak.metadata.fields import MAX_TEXT, MAX_TEXTS, Metadata, Policy, check_policy, holds_picture
 from cloak.metadata.iptc import filter_iptc
+from cloak.metadata.profile import filter_profile
 from cloak.metadata.xmp import filter_xmp
-
-DAMAGED_PROFILE = "damaged colour profile"
-ICC_HEADER = 128
-"""Bytes of a colour profile's header. Source: ICC.1:2022, 7.2."""
 
 TEXTS_THAT_STAY = {"copyright": fields.COPYRIGHT, "creation time": fields.DATES}
 TEXT_NAMES = frozenset(("title", "author", "description", "comment", "disclaimer", "source"))
@@ -23,7 +20,8 @@ HIDING_KEYS = ("raw profile type", "exif", "xmp", "xml:com.adobe.xmp", "iptc", "
 def apply_policy(metadata: Metadata, policy: Policy, note: str = "") -> tuple[Metadata, tuple[str, ...]]:
     """What stays under a policy, and what was removed in plain words, each once.
 
-    "default": dates, copyright, camera, lens, exposure, resolution and colour profile stay.
+    "default": dates, copyright, camera, lens, exposure, resolution and colour profile (as far as it is of
+    colours) stay.
     "keep": all stays but thumbnails, previews and face regions.
     "strip": the colour profile stays.
     Orientation goes under each: the caller turns the pixels. Any bytes may be in the fields: what
@@ -41,7 +39,7 @@ def apply_policy(metadata: Metadata, policy: Policy, note: str = "") -> tuple[Me
     iptc, from_iptc = filter_iptc(metadata.iptc, policy)
     text, from_text = _filter_text(metadata.text, policy)
     comment, from_comment = _filter_comment(metadata.comment, policy)
-    profile, from_profile = _filter_profile(metadata.icc_profile)
+    profile, from_profile = filter_profile(metadata.icc_profile, policy)
     dpi = metadata.dpi if policy != "strip" else None
     from_dpi = (fields.RESOLUTION,) if dpi != metadata.dpi else ()
     stays = Metadata(
@@ -70,7 +68,8 @@ def _filter_text(text: Mapping[str, str], policy: Policy) -> tuple[dict[str, str
         reason = fields.TEXTS if index >= MAX_TEXTS else _text_reason(key, value, policy)
         if reason is None:
             spoken = f"{getattr(value, 'lang', '')}{getattr(value, 'tkey', '')}"  # iTXt's language and translated key
-            kept[key] = value if len(spoken) <= MAX_KEYWORD and _is_text(spoken) else str(value)
+            plain = policy != "keep" or len(spoken) > MAX_KEYWORD or not _is_text(spoken)
+            kept[key] = str(value) if plain else value
         else:
             removed[reason] = None
     return kept, tuple(removed)
@@ -110,13 +109,3 @@ def _filter_comment(comment: bytes, policy: Policy) -> tuple[bytes, tuple[str, .
     if policy == "keep" and len(comment) < MAX_TEXT - 2:
         return comment, ()
     return b"", (fields.COMMENTS,)
-
-
-def _filter_profile(profile: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """A colour profile as long as its header says, if it is one."""
-    if not profile:
-        return b"", ()
-    size = int.from_bytes(profile[:4], "big")
-    if profile[36:40] != b"acsp" or not ICC_HEADER + 4 <= size <= min(len(profile), MAX_ICC):
-        return b"", (DAMAGED_PROFILE,)
-    return profile[:size], ()

@@ -96,7 +96,7 @@ def _rebuilt(rdf: Element, policy: Policy, removed: dict[str, None]) -> Element:
             if isinstance(value, str):
                 description.set(name, value)
             else:
-                description.append(value)
+                description.append(_bare(value))
         elif kind_of(name):
             removed[kind_of(name)] = None
     return root
@@ -110,6 +110,15 @@ def _properties(rdf: Element) -> Iterator[tuple[str, str | Element]]:
                 yield name, text
         for child in description:
             yield child.tag, child
+
+
+def _bare(element: Element) -> Element:
+    """The same without attributes that are properties of their own."""
+    kept = {XML + "lang", RDF + "parseType", *([RDF + "resource"] if element.tag.startswith(RIGHTS) else [])}
+    for inner in element.iter():
+        for name in set(inner.attrib) - kept:
+            del inner.attrib[name]
+    return element
 
 
 def _stays(name: str, value: str | Element) -> bool:

@@ -4,10 +4,13 @@ A network of a new kind is an entry of ``networks.ARCHITECTURES``; weights for i
 ``weights/manifest.toml``; a user's own model is a specification, see ``source``.
 """
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cloak.errors import CloakError, UsageError
@@ -63,13 +66,22 @@ def load_source(source: Source, device: torch.device | str = "cpu", *, gradients
         .to(device)
         .to(memory_format=torch.channels_last)
     )
-    if not source.architecture:  # those are tested
-        _try(recognizer, device, gradients=gradients)
+    if source.architecture:  # those are tested
+        return recognizer
+    tried = _try(recognizer, device, gradients=gradients)
+    if source.file is None:  # its weights may come from anywhere
+        recognizer.fingerprint = _fingerprint_of(recognizer.fingerprint, tried)
     return recognizer
 
 
-def _try(recognizer: Recognizer, device: torch.device | str, *, gradients: bool) -> None:
-    """Raise UsageError unless crops give embeddings, with a gradient where that is wanted."""
+def _fingerprint_of(code: str, tried: Tensor) -> str:
+    """A hash of code, and of what it makes of some crops."""
+    numbers = F.normalize(tried.detach().cpu(), dim=1).mul(1000).round().tolist()
+    return hashlib.sha256(json.dumps([code, numbers]).encode()).hexdigest()[:32]
+
+
+def _try(recognizer: Recognizer, device: torch.device | str, *, gradients: bool) -> Tensor:
+    """Some crops' embeddings; raises UsageError unless there are such, with a gradient where that is wanted."""
     name, crops = recognizer.spec.name, smooth_crops(2, recognizer.spec.size).to(device).requires_grad_(gradients)
     try:
         embeddings: Any = recognizer.raw(crops)
@@ -85,3 +97,4 @@ def _try(recognizer: Recognizer, device: torch.device | str, *, gradients: bool)
         raise UsageError(f"{name}: expected embeddings of finite numbers, got some that are not; check its weights")
     if gradients and not embeddings.requires_grad:
         raise UsageError(f"{name}: expected a network with gradients, got one without; it can only be an evaluator")
+    return embeddings

@@ -1,6 +1,7 @@
 """What every recogniser is to the rest of cloak: aligned crops in, unit embeddings out."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -63,7 +64,10 @@ class InputSpec:
             raise ValueError(f"template {self.template}: five points x, y")
         if self.channels not in ("RGB", "BGR"):
             raise ValueError(f"channels {self.channels!r}: RGB or BGR")
-        numbers = all(isinstance(value, (int, float)) for value in (*self.mean, *self._scales))
+        points = [value for point in self.template for value in point]
+        if not _are_numbers(points) or len(set(self.template)) < 2:
+            raise ValueError(f"template {self.template}: the places of five landmarks, in pixels")
+        numbers = _are_numbers((*self.mean, *self._scales))
         if not numbers or len(self.mean) != 3 or len(self._scales) != 3 or min(self._scales) <= 0:
             raise ValueError(f"mean {self.mean} and scale {self.scale}: three numbers, and a positive one or three")
 
@@ -80,6 +84,10 @@ class InputSpec:
 @lru_cache
 def _on(values: tuple[float, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device).view(3, 1, 1)
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
 
 
 def _tuples(value: Any) -> Any:

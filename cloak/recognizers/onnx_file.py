@@ -169,7 +169,11 @@ def _convert(path: Path) -> nn.Module:
     with tempfile.TemporaryDirectory() as folder:
         simplified = Path(folder) / "simplified.onnx"
         onnx_session(path, simplified)
-        model = onnx.load(simplified)
+        model = onnx.load(simplified, load_external_data=False)
+    try:
+        onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except Exception as error:  # the checker raises what it comes upon
+        raise UsageError(f"{path}: expected its weights in it or beside it, got: {in_a_line(error)}") from None
     unsupported = unsupported_operators(model)
     if unsupported:
         raise UsageError(

@@ -22,6 +22,7 @@ and ``measured_on``, where these are known.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -103,9 +104,10 @@ class Source:
             UsageError: the file cannot be read.
         """
         model = _code_of(self.entry) if self.file is None else self.sha256 or model_sha256(self.file)
+        beside = [model_sha256(path) for path in external_files(self.file)] if self.file else []
         shown = asdict(replace(self.spec, name="", threshold=None))
         del shown["share"]
-        values = [model, self.architecture, shown]
+        values = [model, *beside, self.architecture, shown]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
 
@@ -189,7 +191,7 @@ def read_specification(path: Path) -> Source:
     if "entry" in given and "architecture" in given:
         raise UsageError(f"{path}: expected an architecture only beside file, got one beside entry; leave one out")
     for key, value in given.items():
-        if not isinstance(value, KEYS[key]):
+        if not isinstance(value, KEYS[key]) or (isinstance(value, str) and "\0" in value):
             raise UsageError(f"{path}: expected {key} to be {KINDS[KEYS[key]]}, got {value!r}")
     file = resolve(given["file"], path.parent) if "file" in given else None
     try:
@@ -211,9 +213,8 @@ def _by_file_name(path: Path) -> Source:
 
 
 def _from_entry(name: str, entry: Mapping[str, Any], file: Path | None) -> Source:
-    threshold = entry.get("embedding", {}).get("threshold")
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, type(None))):
-        raise UsageError(f"expected a number as the threshold of embedding, got {threshold!r}")
+    threshold = _number(entry, "threshold", -1.0, 1.0, "a cosine similarity")
+    _number(entry, "far", 0.0, 1.0, "a share of pairs")
     share = entry.get("share", USUAL_SHARE)
     if isinstance(share, bool) or share < 1:
         raise UsageError(f"expected a share of the turns of 1 or more, got {share}")
@@ -233,9 +234,33 @@ def _from_entry(name: str, entry: Mapping[str, Any], file: Path | None) -> Sourc
     )
 
 
+def _number(entry: Mapping[str, Any], key: str, least: float, most: float, what: str) -> float | None:
+    """What the table embedding says, between two numbers; None where it says nothing."""
+    value = entry.get("embedding", {}).get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least < value < most:
+        raise UsageError(f"expected {key} of embedding as {what}, between {least:g} and {most:g}; got {value!r}")
+    return float(value)
+
+
 def resolve(path: str, folder: Path | None) -> Path:
     """A path with ``~`` and variables filled in, relative to ``folder``."""
     return (folder or Path()) / Path(os.path.expandvars(path)).expanduser()
+
+
+def external_files(path: Path) -> list[Path]:
+    """The files beside an ONNX file that hold its weights, as PyTorch exports them; none for others.
+
+    Each is named in a pair of strings, "location" and the name, of ONNX's protocol buffer.
+    """
+    if path.suffix != ".onnx" or not path.is_file():
+        return []
+    data = path.read_bytes()
+    pairs = re.finditer(rb"\x0a\x08location\x12([\x01-\x7f])", data)  # the last is the length of the name
+    names = dict.fromkeys(data[pair.end() : pair.end() + pair[1][0]] for pair in pairs)
+    beside = [path.parent / os.fsdecode(name) for name in names if b"\0" not in name]
+    return [one for one in beside if one.is_file()]
 
 
 def model_sha256(path: Path) -> str:
@@ -252,5 +277,8 @@ def model_sha256(path: Path) -> str:
 
 def _code_of(entry: str) -> str:
     """An entry, and the hash of its module's file, so that changed code is noticed."""
-    found = find_spec(entry.partition(":")[0])
+    try:
+        found = find_spec(entry.partition(":")[0])
+    except (ImportError, ValueError):  # what is wrong with it will be told when it is loaded
+        return entry
     return f"{entry} {model_sha256(Path(found.origin))}" if found and found.origin and found.has_location else entry
