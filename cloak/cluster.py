@@ -20,12 +20,12 @@ from typing import Any
 from cloak.errors import CloakError, UsageError, in_a_line
 from cloak.files import Job, Layout
 from cloak.journal import Journal
+from cloak.machine import MEMORY_A_WORKER, usable_cores
 from cloak.names import shown
 from cloak.photo import RUN, remove_parts
 from cloak.protect import Cloaker
 from cloak.runs import told, work_through
-from cloak.storage import Stage
-from cloak.threads import usable_cores
+from cloak.storage import Stage, remove_leftovers
 from cloak.types import PhotoReport, Progress
 from cloak.workers import AHEAD, in_groups
 
@@ -74,10 +74,11 @@ class OnRay:
         stage: Stage | None = None,
     ) -> None:
         self._ray = _connect(cluster.address)
-        count = self._count(cluster)
+        count = self._count(cluster, len(layout.jobs))
         shared = self._ray.put((make_cloaker, layout, overwrite, stage))
         self._new_actor = partial(self._ray.remote(num_cpus=1, num_gpus=cluster.gpus)(Protector).remote, shared)
         self._actors = [self._new_actor() for _ in range(count)]
+        self._losses = self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError
         try:
             self.settings, self.notes = self._ray.get(self._actors[0].describe.remote())
         except self._ray.exceptions.RayTaskError as error:
@@ -85,16 +86,17 @@ class OnRay:
             if isinstance(error.cause, CloakError):
                 raise error.cause from None
             raise
-        except self._ray.exceptions.RayActorError:
+        except self._losses:
             self._ray.shutdown()
             raise CloakError("the first process died while it loaded, perhaps for want of memory") from None
 
-    def _count(self, cluster: Cluster) -> int:
+    def _count(self, cluster: Cluster, photos: int) -> int:
         """How many actors there will be; more than find a place are refused, Ray would wait for it without end."""
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         places = sum(places_on(machine, cluster.gpus) for machine in machines)
         if places >= max(1, cluster.actors):
-            return cluster.actors or places
+            room = sum(int(machine.get("memory", 2**40) // MEMORY_A_WORKER) for machine in machines)
+            return cluster.actors or max(1, min(places, photos, room))
         self._ray.shutdown()
         cores, gpus = (sum(machine.get(kind, 0) for machine in machines) for kind in ("CPU", "GPU"))
         raise UsageError(
@@ -119,7 +121,8 @@ class OnRay:
         """Placed where the journal is."""
         strategies = self._ray.util.scheduling_strategies
         here = strategies.NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
-        return self._ray.remote(num_cpus=0, scheduling_strategy=here)(Notary).remote(journal.path)
+        again = {"max_restarts": -1, "max_task_retries": -1}  # what it knows is in the journal
+        return self._ray.remote(num_cpus=0, scheduling_strategy=here, **again)(Notary).remote(journal.path)
 
     def _results(self, groups: Sequence[list[Job]], notary: Any, stopped: Callable[[], bool]) -> Iterator[PhotoReport]:
         """The groups' reports, as each is done."""
@@ -129,7 +132,7 @@ class OnRay:
         def hand_out(actor: Any) -> None:
             if waiting and not stopped():
                 group, tries = waiting.popleft()
-                running[actor.protect.remote(group, notary)] = group, tries, actor
+                running[actor.protect.remote(group, notary, self.settings)] = group, tries, actor
 
         for actor in self._actors * AHEAD:
             hand_out(actor)
@@ -138,14 +141,14 @@ class OnRay:
             actor = running[ready][2]
             try:
                 reports = self._ray.get(ready)
-            except self._ray.exceptions.RayActorError:
+            except self._ray.exceptions.RayTaskError as error:  # first: it may be of the other kind, too
+                raise CloakError(f"one of the processes could not go on: {in_a_line(error.cause)}") from None
+            except self._losses:
                 yield from self._after_loss(actor, running, waiting)
                 actor = self._new_actor()
                 for _ in range(AHEAD):
                     hand_out(actor)
                 continue
-            except self._ray.exceptions.RayTaskError as error:
-                raise CloakError(f"one of the processes could not begin: {in_a_line(error.cause)}") from None
             del running[ready]
             hand_out(actor)
             yield from reports
@@ -193,7 +196,7 @@ def _connect(address: str) -> Any:
     options: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False} if local else {}
     try:
         _probe(address)
-        ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init("local" if local else address or None, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(f"expected a Ray cluster at {address or 'RAY_ADDRESS'}, got: {in_a_line(error)}") from None
     return ray
@@ -226,11 +229,14 @@ class Protector:
         cloaker = self._loaded()
         return cloaker.settings, cloaker.notes
 
-    def protect(self, jobs: list[Job], notary: Any) -> list[PhotoReport]:
+    def protect(self, jobs: list[Job], notary: Any, settings: Mapping[str, object]) -> list[PhotoReport]:
+        cloaker = self._loaded()
+        if cloaker.settings != settings:
+            raise UsageError(f"{socket.gethostname()}: has other models or another cloak than the first machine")
         if self._notes is None:
             self._notes = _RemoteNotes(notary)
             self._layout.reserve(self._notes.earlier)
-        cloaker = self._loaded()
+            remove_leftovers(self._notes.earlier_runs)
         if self._stage:
             return list(self._stage.work_through(cloaker, jobs, self._notes, overwrite=self._overwrite))
         return list(work_through(cloaker, self._layout, jobs, journal=self._notes, overwrite=self._overwrite))
@@ -245,14 +251,15 @@ class Notary:
 
     def __init__(self, path: Path) -> None:
         self._journal = Journal.join(path)
+        self._earlier = [run for run in self._journal.runs if run != RUN]
         self._runs: set[str] = set()
         self._folders: set[Path] = set()
 
-    def joined(self, run: str) -> list[Path]:
-        """Note an actor's process; the results that are there already."""
+    def joined(self, run: str) -> tuple[list[Path], list[str]]:
+        """Note an actor's process; the results that are there already, and the processes of earlier runs."""
         self._journal.note_run(run)
         self._runs.add(run)
-        return self._journal.results()
+        return self._journal.results(), self._earlier
 
     def owned(self, job: Job) -> Path | None:
         return self._journal.owned(job)
@@ -278,7 +285,9 @@ class _RemoteNotes:
         import ray
 
         self._notary, self._get = notary, ray.get
-        self.earlier: list[Path] = self._get(notary.joined.remote(RUN))
+        self.earlier: list[Path]
+        self.earlier_runs: list[str]
+        self.earlier, self.earlier_runs = self._get(notary.joined.remote(RUN))
 
     def owned(self, job: Job) -> Path | None:
         found: Path | None = self._get(self._notary.owned.remote(job))

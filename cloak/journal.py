@@ -9,7 +9,7 @@ and not finished is ours to write again. Names of results are below the folder, 
 import json
 import os
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -57,11 +57,13 @@ class Journal:
         path: of the file.
         done: a photo's place (see ``Job``) -> what became of it.
         begun: a photo's place -> what a run began to write and did not finish.
+        runs: the processes of earlier runs.
     """
 
     path: Path
     done: dict[str, Entry] = field(default_factory=dict)
     begun: dict[str, Entry] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
     _lock: FileLock | None = None
     _file: TextIO | None = None
 
@@ -84,7 +86,8 @@ class Journal:
             journal._lock_folder(folder)
             if anew and not journal._is_cut_short(settings):
                 journal.path.unlink(missing_ok=True)
-            journal._begin(settings, journal._load(settings), anew)
+            journal._load(settings)
+            journal._begin(settings, anew)
         except OSError as error:
             journal.close()
             raise UsageError(f"{shown(folder)}: cannot be written to: {error.strerror or error}") from None
@@ -135,9 +138,8 @@ class Journal:
             going = going and "ended" not in record
         return going
 
-    def _load(self, settings: Mapping[str, Any] | None) -> list[str]:
-        """Read what there is; the processes that wrote it."""
-        runs = []
+    def _load(self, settings: Mapping[str, Any] | None) -> None:
+        """Read what there is."""
         try:
             for record in self.records():
                 if settings is not None and record.get("settings", settings) != settings:
@@ -147,18 +149,17 @@ class Journal:
                         "--overwrite to do all photos anew"
                     )
                 if "run" in record:
-                    runs.append(record["run"])
+                    self.runs.append(record["run"])
                 self._take(record)
         except (KeyError, TypeError, AttributeError):
             raise UsageError(
                 f"{shown(self.path)}: is no journal of cloak, or damaged; remove it, or pass --overwrite"
             ) from None
-        return runs
 
-    def _begin(self, settings: Mapping[str, Any], runs: Sequence[str], anew: bool) -> None:
+    def _begin(self, settings: Mapping[str, Any], anew: bool) -> None:
         """Remove what earlier runs left half-written, and note this one."""
         for entry in self.begun.values():
-            for run in runs:
+            for run in self.runs:
                 remove_parts((self.path.parent / entry.output).parent, run)
         is_new = not self.path.exists()
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115

@@ -6,24 +6,32 @@ object storage puts objects so, and for other places fsspec's transactions do.
 
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from cloak.errors import PHOTO_ERRORS, UsageError, in_a_line
+from cloak.errors import PHOTO_ERRORS, CloakError, UsageError, in_a_line
 from cloak.files import Job, Layout, free_name, no_photos, photo_names
 from cloak.folders import cache_folder
 from cloak.journal import NAME as JOURNAL
 from cloak.names import shown
+from cloak.photo import RUN
 from cloak.types import PhotoReport
 
 if TYPE_CHECKING:
     from cloak.protect import Cloaker
     from cloak.runs import Notes
+
+
+TEMPORARY = "cloak-"
+"""How folders for photos in work begin; then comes the process."""
+
+PROBE = ".cloak-writable"
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,11 @@ class Folder:
         with system.transaction, system.open(path, "wb") as file:
             file.write(source.read_bytes())
 
+    def remove(self, name: str) -> None:
+        """Remove a file; raises OSError."""
+        system, root = self._open()
+        system.rm_file(f"{root}/{name}")
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -123,7 +136,7 @@ class Stage:
         self, cloaker: "Cloaker", jobs: Sequence[Job], notes: "Notes", *, overwrite: bool
     ) -> Iterator[PhotoReport]:
         """As ``cloak.runs.work_through``, for jobs of this stage's layout."""
-        with tempfile.TemporaryDirectory(prefix="cloak-") as name:
+        with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{RUN}-") as name:
             inside, outside = Path(name, "in"), Path(name, "out")
             layout = Layout.of([_within(job, inside, outside) for job in jobs])
             for job in (replace(job, ours=notes.owned(job)) for job in jobs):
@@ -175,6 +188,7 @@ class Stage:
         """
         digest = hashlib.sha256(f"{self.source.url}\n{self.out.url}".encode()).hexdigest()[:16]
         folder = cache_folder() / "runs" / digest
+        self._try_to_write(folder)
         for name in self.out.files(recursive=False):
             if name.startswith(JOURNAL) and name.endswith(".jsonl"):
                 unsent = (folder / name).read_bytes() if (folder / name).exists() else b""
@@ -184,7 +198,25 @@ class Stage:
             yield folder
         finally:
             for path in folder.glob(f"{JOURNAL}*.jsonl"):
-                self.out.send(path, path.name)
+                try:
+                    self.out.send(path, path.name)
+                except OSError as error:
+                    raise CloakError(
+                        f"{shown(self.out.url)}: the journal could not be copied there ({in_a_line(error)}); it is in "
+                        f"{shown(folder)}: run the same command again from this machine"
+                    ) from None
+
+    def _try_to_write(self, folder: Path) -> None:
+        """Before the work: a folder where nothing can be put is wrong usage."""
+        folder.mkdir(parents=True, exist_ok=True)
+        note = folder / PROBE
+        note.write_text("cloak can write here\n")
+        try:
+            self.out.send(note, PROBE)
+        except OSError as error:
+            raise UsageError(f"{shown(self.out.url)}: cannot be written to: {in_a_line(error)}") from None
+        with suppress(OSError):  # who may put objects may not always remove them
+            self.out.remove(PROBE)
 
 
 def _within(job: Job, inside: Path, outside: Path) -> Job:
@@ -198,3 +230,10 @@ def _add_lines(path: Path, lines: bytes) -> None:
     there = set(known.splitlines())
     more = [line for line in lines.splitlines() if line and line not in there]
     path.write_bytes(b"\n".join([known, *more, b""]) if more else known)
+
+
+def remove_leftovers(runs: Iterable[str]) -> None:
+    """Remove what processes that were killed left of photos in this machine's temporary folder."""
+    for run in runs:
+        for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}{run}-*"):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -60,6 +60,12 @@ def _begin() -> None:
     _here.piece = True
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _after_fork() -> None:
+    """A forked process has none of its parent's threads, and nobody is at work in it."""
+    global _lock, _inside
+    _pool.cache_clear()
+    _lock, _inside = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

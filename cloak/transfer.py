@@ -16,6 +16,7 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_o
 
 from cloak import __version__
 from cloak.errors import WeightsError
+from cloak.names import shown
 
 CHUNK = 1 << 20
 """Bytes that are read at once, at most."""
@@ -143,7 +144,7 @@ def _attempt(source: Source, part: Path, on_progress: OnProgress) -> None:
         if error.code == 416 and here:
             discard(part)
             raise _BrokenError(f"did not go on from byte {here}") from None
-        raise AddressError(f"{source.address}: status {error.code} {' '.join(error.reason.split())}") from None
+        raise AddressError(f"{source.address}: status {error.code} {_said(error.reason)}") from None
     with response:
         _receive(source, response, part, here, on_progress)
 
@@ -159,13 +160,18 @@ def _open(source: Source, here: int, validator: str) -> Any:
         raise
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, URLError) else error
-        raise _UnreachableError(f"no connection: {reason or type(error).__name__}") from None
+        raise _UnreachableError(f"no connection: {_said(reason) or type(error).__name__}") from None
+
+
+def _said(words: object) -> str:
+    """What a server says, in one line that a terminal can be shown."""
+    return shown(" ".join(str(words).split()))
 
 
 def _receive(source: Source, response: Any, part: Path, here: int, on_progress: OnProgress) -> None:
     """Write what the server sends behind what is here already, or anew if it sends all."""
     if response.status not in (200, 206):
-        raise AddressError(f"{source.address}: status {response.status} {response.reason}")
+        raise AddressError(f"{source.address}: status {response.status} {_said(response.reason)}")
     start, total = _extent(response)
     if start == 0 or start != here:
         discard(part)
@@ -198,13 +204,17 @@ def _read(response: Any) -> bytes:
         raise _BrokenError(f"failed with {error!r}") from None
 
 
+DIGITS = 18
+"""Of a size in bytes; Python itself refuses thousands."""
+
+
 def _extent(response: Any) -> tuple[int, int]:
     """(first byte that a response holds, or -1 where it does not say; size of the whole file or 0)."""
     if response.status == 206:
-        span = re.match(r"bytes (\d+)-\d+/(\d*)", response.headers.get("Content-Range", ""))
+        span = re.match(r"bytes (\d{1,18})-\d+/(\d{0,18})(?!\d)", response.headers.get("Content-Range", ""))
         return (int(span[1]), int(span[2] or 0)) if span else (-1, 0)
     length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdecimal() else 0
+    return 0, int(length) if length.isdecimal() and len(length) <= DIGITS else 0
 
 
 def _other_size(address: str, part: Path, expected: int, came: str) -> OtherFileError:

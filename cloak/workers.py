@@ -18,9 +18,9 @@ from typing import TypeVar
 from cloak.errors import CloakError, in_a_line
 from cloak.files import Job, Layout
 from cloak.journal import Journal
+from cloak.machine import usable_cores
 from cloak.protect import Cloaker
 from cloak.runs import told, work_through
-from cloak.threads import usable_cores
 from cloak.types import PhotoReport, Progress
 
 Result = TypeVar("Result")

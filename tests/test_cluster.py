@@ -1,5 +1,6 @@
 """Photos on a Ray cluster of this machine's processes."""
 
+import argparse
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cloak import Cloaker, PhotoReport, Progress, UsageError
+from cloak import Cloaker, CloakError, PhotoReport, Progress, UsageError
 from cloak.cli import main
+from cloak.cli.engines import make_absolute
 from cloak.files import Job, Layout, lay_out
 from cloak.journal import Journal
 from tests.fuzz import quick_cloaker, quick_results
@@ -116,6 +118,54 @@ def test_a_photo_that_kills_every_process_is_given_up(
     assert len(contents(out)) == 7
     run(lay_out([photos], out), out, QUICK)
     assert contents(out) == undisturbed
+
+
+def test_who_keeps_the_journal_may_be_lost(
+    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    kept: list[Any] = []
+    notary = OnRay._notary
+
+    def remembered(engine: OnRay, journal: Journal) -> Any:
+        kept.append(notary(engine, journal))
+        return kept[0]
+
+    monkeypatch.setattr(OnRay, "_notary", remembered)
+
+    def kill(progress: Progress) -> None:
+        if progress.photo == 1:
+            ray.kill(kept[0], no_restart=False)
+
+    layout = lay_out([photos], tmp_path)
+    reports = run(layout, tmp_path, QUICK, on_progress=kill)
+    assert [report.error for report in reports] == [""] * 9
+    assert contents(tmp_path) == undisturbed
+    with Journal.open(tmp_path, SETTINGS) as journal:
+        assert all(journal.has(job) for job in layout.jobs)
+
+
+def differing() -> Cloaker:
+    """As if every machine had other models."""
+    cloaker = quick_cloaker("default")
+    cloaker.seed = os.getpid()
+    return cloaker
+
+
+def test_machines_must_not_differ(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(CloakError, match="has other models or another cloak than the first machine"):
+        run(lay_out([photos], tmp_path), tmp_path, differing)
+
+
+def test_paths_are_absolute_for_processes_in_other_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").touch()
+    options = argparse.Namespace(paths=[Path("in"), "s3://a"], out=Path("out"), surrogates=["dlib", "mine.toml"])
+    make_absolute(options)
+    assert options.paths == [tmp_path / "in", "s3://a"]
+    assert options.out == tmp_path / "out"
+    assert options.surrogates == ["dlib", str(tmp_path / "mine.toml")]
 
 
 def test_photos_at_urls(

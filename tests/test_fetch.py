@@ -25,7 +25,7 @@ import pytest
 import cloak
 from cloak import WeightsError
 from cloak.fetch import Download, Fetched, fetch, pinned_sha256
-from cloak.transfer import PAUSES
+from cloak.transfer import PAUSES, _extent
 from tests.helpers import ROOT
 
 BODY = bytes(range(100))
@@ -866,3 +866,19 @@ def test_a_mirror_that_is_no_web_address_is_said(web: Web, tmp_path: Path, monke
     monkeypatch.setenv("CLOAK_MIRROR", "/srv/mirror")
     with pytest.raises(WeightsError, match=r"/srv/mirror/net\.onnx: expected an address that starts with https:// or"):
         get(hashed(web.at("/a")), tmp_path)
+
+
+def test_what_a_server_says_is_shown_in_letters(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Handler.responses, 503, ("\x1b[31mred\x1b]0;owned\x07", ""))
+    web.pages["/a"].status = 503
+    with pytest.raises(WeightsError) as caught:
+        get(hashed(web.at("/a")), tmp_path)
+    assert r"status 503 \x1b[31mred\x1b]0;owned\x07" in str(caught.value)
+
+
+@pytest.mark.parametrize("header", ["Content-Length", "Content-Range"])
+def test_sizes_of_thousands_of_digits_are_no_sizes(header: str) -> None:
+    value = "9" * 5000
+    headers = {header: f"bytes 0-1/{value}" if header == "Content-Range" else value}
+    response = SimpleNamespace(status=206 if header == "Content-Range" else 200, headers=headers)
+    assert _extent(response) in ((-1, 0), (0, 0))

@@ -420,8 +420,8 @@ def test_without_a_terminal_lines_tell_how_far_it_is(
 def test_as_many_processes_as_photos_cores_and_memory_are_worth(
     photos: int, cores: int, gigabytes: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloak.threads.usable_cores", lambda: cores)
-    monkeypatch.setattr("cloak.cli.engines._memory", lambda: gigabytes * 10**9 // 2)
+    monkeypatch.setattr("cloak.cli.engines.usable_cores", lambda: cores)
+    monkeypatch.setattr("cloak.cli.engines.usable_memory", lambda: gigabytes * 10**9 // 2)
     assert sensible_count(photos) == expected
 
 

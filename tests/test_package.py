@@ -55,5 +55,6 @@ def test_the_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> No
 def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         roots = {name.split("/")[0] for name in archive.namelist()}
+        assert "cloak/py.typed" in archive.namelist()
     assert {root for root in roots if not root.endswith(".dist-info")} == {"cloak"}
     assert wheel.stat().st_size < 90e6

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cloak import Cloaker, PhotoReport, UsageError
+from cloak import Cloaker, CloakError, PhotoReport, UsageError
 from cloak.cli import main
 from cloak.cli.engines import stage_of
 from cloak.files import Job
 from cloak.journal import Journal
 from cloak.names import is_url
-from cloak.storage import Folder, Stage
+from cloak.storage import Folder, Stage, remove_leftovers
 from tests.fuzz import quick_cloaker
 from tests.helpers import smooth_noise
 
@@ -181,3 +181,30 @@ def test_what_cannot_be_a_stage(memory: Any, capsys: pytest.CaptureFixture[str])
         Stage(Folder("nonsense://a"), Folder("memory://out")).layout(recursive=True)
     assert main(["protect", "memory://photos", "-o", "out"]) == 2
     assert "URLs need --engine ray, one folder, and -o" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to_is_said_before_the_work(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOAK_CACHE", str(tmp_path))
+    stage = Stage(Folder("memory://photos"), Folder("file:///proc/nothing"))
+    with pytest.raises(UsageError, match="file:///proc/nothing: cannot be written to"), stage.journal_folder():
+        pass
+    monkeypatch.setattr(Folder, "remove", lambda *arguments: (_ for _ in ()).throw(PermissionError()))
+
+    def cut_off() -> None:
+        with STAGE.journal_folder() as folder:
+            (folder / ".cloak-journal.jsonl").write_text("{}\n")
+            monkeypatch.setattr(Folder, "send", lambda *arguments: (_ for _ in ()).throw(OSError("gone")))
+
+    with pytest.raises(CloakError, match=r"the journal could not be copied there \(gone\); it is in "):
+        cut_off()
+    assert list(tmp_path.rglob(".cloak-journal.jsonl"))
+
+
+def test_what_killed_processes_left_of_photos_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("cloak-dead-xy", "cloak-alive-xy"):
+        (tmp_path / name / "in").mkdir(parents=True)
+    remove_leftovers(["dead", "never"])
+    assert [path.name for path in tmp_path.iterdir()] == ["cloak-alive-xy"]

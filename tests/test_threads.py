@@ -1,11 +1,15 @@
 """Pieces of one thread each."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
 import torch
 
 from cloak.threads import each, one_thread_each
+from tests.helpers import ROOT
 
 
 @pytest.fixture
@@ -59,3 +63,25 @@ def test_a_piece_works_through_pieces_of_its_own_one_after_the_other(three: obje
 
     with one_thread_each():
         assert each(piece, range(2, 8)) == [True] * 6
+
+
+FORKED = """
+import os
+import torch
+from cloak.threads import each, one_thread_each
+
+torch.set_num_threads(3)
+for _ in range(2):
+    with one_thread_each():
+        assert each(abs, [1, -2, 3]) == [1, 2, 3]
+        child = os.fork() if _ else 0
+    if _ and not child:
+        with one_thread_each():
+            os._exit(0 if each(abs, [1, -2, 3]) == [1, 2, 3] else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    assert subprocess.run([sys.executable, "-c", FORKED], cwd=ROOT, timeout=120).returncode == 0

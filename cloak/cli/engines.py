@@ -1,13 +1,14 @@
 """Who does the work of ``cloak protect``: this process, several, or a cluster."""
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloak import UsageError
+from cloak.machine import MEMORY_A_WORKER, usable_cores, usable_memory
 
 if TYPE_CHECKING:
     from cloak import Cloaker
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 PHOTOS_A_WORKER = 2
 """So many make up for the seconds that a process takes to start."""
-
-MEMORY_A_WORKER = 1_500_000_000
-"""Bytes: the models and a photo of 12 megapixels."""
 
 
 @contextmanager
@@ -80,6 +78,17 @@ def _on_ray(
     return OnRay(partial(make_cloaker, placed), layout, cluster, overwrite=options.overwrite, stage=stage)
 
 
+def make_absolute(options: argparse.Namespace) -> None:
+    """Paths for processes that begin in other folders, on other machines."""
+
+    def absolute(place: Path | str) -> Path | str:
+        return place if isinstance(place, str) else place.absolute()
+
+    options.paths, options.out = [absolute(path) for path in options.paths], absolute(options.out)
+    files = {name: str(Path(name).absolute()) for name in options.surrogates if Path(name).is_file()}
+    options.surrogates = [files.get(name, name) for name in options.surrogates]
+
+
 def _on(device: str, options: argparse.Namespace) -> argparse.Namespace:
     """The options, for another device."""
     return argparse.Namespace(**vars(options) | {"device": device})
@@ -105,14 +114,4 @@ def stage_of(options: argparse.Namespace) -> "Stage | None":
 
 def sensible_count(photos: int) -> int:
     """How many processes a number of photos is worth, on this machine."""
-    from cloak.threads import usable_cores
-
-    return max(1, min(usable_cores(), photos // PHOTOS_A_WORKER, _memory() // MEMORY_A_WORKER))
-
-
-def _memory() -> int:
-    """Half of this machine's memory, in bytes; plenty where it does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, ValueError, OSError):
-        return 2**40
+    return max(1, min(usable_cores(), photos // PHOTOS_A_WORKER, usable_memory() // MEMORY_A_WORKER))

@@ -20,6 +20,7 @@ from cloak.cli.common import (
     limits_of,
     table_console,
 )
+from cloak.cli.engines import make_absolute
 from cloak.cli.working import Outcome, left_to_do, work
 from cloak.names import is_url, shown
 
@@ -130,6 +131,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--engine ray needs -o: a folder for the results that all machines write to")
     if options.engine == "ray" and (options.dry_run or options.gpus < 0):
         raise UsageError("--dry-run looks at photos here: leave out --engine ray; and a share of a GPU is 0 or more")
+    if options.engine == "ray":
+        make_absolute(options)
     if options.engine == "local" and (options.address or options.gpus):
         raise UsageError("--address and --gpus are for --engine ray")
     if options.dry_run and options.picture:

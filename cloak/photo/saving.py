@@ -8,8 +8,8 @@ from pathlib import Path
 from cloak.errors import SaveError
 from cloak.names import shown
 
-NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-"""What file systems without hard links, such as exFAT, answer."""
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+"""What file systems without hard links, such as exFAT, answer; the last on Windows."""
 
 
 RUN = secrets.token_hex(6)
