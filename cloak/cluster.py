@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +21,7 @@ from cloak.files import Job, Layout
 from cloak.journal import Journal
 from cloak.machine import MEMORY_A_WORKER, usable_cores
 from cloak.names import shown
-from cloak.photo import RUN, remove_parts
+from cloak.notary import Notary, RemoteNotes
 from cloak.protect import Cloaker
 from cloak.runs import told, work_through
 from cloak.storage import Stage, remove_leftovers
@@ -95,8 +94,7 @@ class OnRay:
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         places = sum(places_on(machine, cluster.gpus) for machine in machines)
         if places >= max(1, cluster.actors):
-            room = sum(int(machine.get("memory", 2**40) // MEMORY_A_WORKER) for machine in machines)
-            return cluster.actors or max(1, min(places, photos, room))
+            return cluster.actors or max(1, min(photos, sum(room_on(machine, cluster.gpus) for machine in machines)))
         self._ray.shutdown()
         cores, gpus = (sum(machine.get(kind, 0) for machine in machines) for kind in ("CPU", "GPU"))
         raise UsageError(
@@ -122,7 +120,8 @@ class OnRay:
         strategies = self._ray.util.scheduling_strategies
         here = strategies.NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
         again = {"max_restarts": -1, "max_task_retries": -1}  # what it knows is in the journal
-        return self._ray.remote(num_cpus=0, scheduling_strategy=here, **again)(Notary).remote(journal.path)
+        notary = self._ray.remote(num_cpus=0, scheduling_strategy=here, **again)(Notary)
+        return notary.remote(journal.path, journal.runs)
 
     def _results(self, groups: Sequence[list[Job]], notary: Any, stopped: Callable[[], bool]) -> Iterator[PhotoReport]:
         """The groups' reports, as each is done."""
@@ -184,6 +183,11 @@ def places_on(machine: Mapping[str, float], gpus: float) -> int:
     return min(cores, there * int(1 / gpus + 1e-9) if gpus <= 1 else int(there // gpus))
 
 
+def room_on(machine: Mapping[str, float], gpus: float) -> int:
+    """How many of these have enough memory, too."""
+    return min(places_on(machine, gpus), int(machine.get("memory", 2**60) // MEMORY_A_WORKER))
+
+
 def _connect(address: str) -> Any:
     """Ray, connected."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
@@ -223,7 +227,7 @@ class Protector:
         torch.set_num_threads(1)
         self._make_cloaker, self._layout, self._overwrite, self._stage = shared
         self._cloaker: Cloaker | None = None
-        self._notes: _RemoteNotes | None = None
+        self._notes: RemoteNotes | None = None
 
     def describe(self) -> tuple[Mapping[str, object], tuple[str, ...]]:
         cloaker = self._loaded()
@@ -234,67 +238,15 @@ class Protector:
         if cloaker.settings != settings:
             raise UsageError(f"{socket.gethostname()}: has other models or another cloak than the first machine")
         if self._notes is None:
-            self._notes = _RemoteNotes(notary)
-            self._layout.reserve(self._notes.earlier)
+            self._notes = RemoteNotes(notary)
+            self._layout.reserve(self._notes.folder, self._notes.earlier)
             remove_leftovers(self._notes.earlier_runs)
         if self._stage:
-            return list(self._stage.work_through(cloaker, jobs, self._notes, overwrite=self._overwrite))
+            earlier = self._notes.earlier
+            done = self._stage.work_through(cloaker, jobs, self._notes, overwrite=self._overwrite, earlier=earlier)
+            return list(done)
         return list(work_through(cloaker, self._layout, jobs, journal=self._notes, overwrite=self._overwrite))
 
     def _loaded(self) -> Cloaker:
         self._cloaker = self._cloaker or self._make_cloaker()
         return self._cloaker
-
-
-class Notary:
-    """The actor that writes the journal for all, and remembers what was begun by those that are lost."""
-
-    def __init__(self, path: Path) -> None:
-        self._journal = Journal.join(path)
-        self._earlier = [run for run in self._journal.runs if run != RUN]
-        self._runs: set[str] = set()
-        self._folders: set[Path] = set()
-
-    def joined(self, run: str) -> tuple[list[Path], list[str]]:
-        """Note an actor's process; the results that are there already, and the processes of earlier runs."""
-        self._journal.note_run(run)
-        self._runs.add(run)
-        return self._journal.results(), self._earlier
-
-    def owned(self, job: Job) -> Path | None:
-        return self._journal.owned(job)
-
-    def begin(self, job: Job, output: Path) -> None:
-        self._folders.add(output.parent)
-        self._journal.begin(job, output)
-
-    def finish(self, job: Job, report: PhotoReport, stamp: str) -> None:
-        self._journal.finish(job, report, stamp)
-
-    def sweep(self) -> None:
-        """When nobody writes any more: what lost actors left of their temporary files goes."""
-        for folder in self._folders:
-            for run in self._runs:
-                remove_parts(folder, run)
-
-
-class _RemoteNotes:
-    """``cloak.runs.Notes``, by the notary."""
-
-    def __init__(self, notary: Any) -> None:
-        import ray
-
-        self._notary, self._get = notary, ray.get
-        self.earlier: list[Path]
-        self.earlier_runs: list[str]
-        self.earlier, self.earlier_runs = self._get(notary.joined.remote(RUN))
-
-    def owned(self, job: Job) -> Path | None:
-        found: Path | None = self._get(self._notary.owned.remote(job))
-        return found
-
-    def begin(self, job: Job, output: Path) -> None:
-        self._get(self._notary.begin.remote(job, output))
-
-    def finish(self, job: Job, report: PhotoReport, stamp: str) -> None:
-        self._get(self._notary.finish.remote(job, report, stamp))

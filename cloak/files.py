@@ -39,6 +39,10 @@ class Job:
         """Which photo it is: its whole path, or its place in a folder that is no path of this machine."""
         return str(self.source) if self.stamp else os.path.abspath(self.source)  # noqa: PTH100
 
+    def may_replace(self, result: Path, overwrite: bool) -> bool:
+        """Whether what lies at a result's place may go: when told so, or where it is this photo's own."""
+        return overwrite or result == self.ours
+
     @property
     def place(self) -> str:
         """The target below its root: the same wherever the folders lie."""
@@ -116,17 +120,15 @@ class Layout:
         if target.suffix != suffix:
             again = job.ours if job.ours and job.ours.suffix == suffix else None
             target = again or free_name(target.with_suffix(suffix), self.taken)
-        self.check(target, job.root)
-        if os.path.lexists(target) and not overwrite and target != job.ours:
-            raise UsageError(f"{shown(target)}: exists already; pass --overwrite to replace it")
+        self.check(target, job, overwrite=overwrite)
         return target
 
-    def reserve(self, results: Iterable[Path]) -> None:
-        """Names that earlier runs gave to results: another photo's, renamed for its format, takes none of them."""
-        self.taken.update(map(_key, results))
+    def reserve(self, root: Path, results: Iterable[str]) -> None:
+        """Results of earlier runs below ``root``: no other photo's, renamed for its format, takes their names."""
+        self.taken.update(_key(root / result) for result in results)
 
-    def check(self, path: Path, root: Path) -> None:
-        """Refuse to write over an original, or outside of ``root``.
+    def check(self, path: Path, job: Job, *, overwrite: bool = False) -> None:
+        """Refuse to write a job's result over an original, outside of the folder, or over what may not go.
 
         Raises:
             UsageError: with the reason.
@@ -136,8 +138,10 @@ class Layout:
                 f"{shown(path)}: is itself a photo to protect, or of the identity, and would be overwritten; pass "
                 "another folder with -o"
             )
-        if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root)):
-            raise UsageError(f"{shown(path)}: a link leads out of {shown(root)}, where results go; remove the link")
+        if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(job.root)):
+            raise UsageError(f"{shown(path)}: a link leads out of {shown(job.root)}, where results go; remove the link")
+        if os.path.lexists(path) and not job.may_replace(path, overwrite):
+            raise UsageError(f"{shown(path)}: exists already; pass --overwrite to replace it")
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ and not finished is ours to write again. Names of results are below the folder, 
 
 import json
 import os
+import time
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -41,12 +42,19 @@ class Entry:
         stamp: of the photo when it was read, see ``stamp_of``.
         output: the result's path below the folder; empty where there is none.
         failed: why it is not protected though it should be; else empty.
+        earlier: where the photo, before it changed, had a result that lies there still; else empty.
     """
 
     origin: str
     stamp: str
     output: str
     failed: str = ""
+    earlier: str = ""
+
+    @property
+    def own(self) -> str:
+        """The photo's result, as it is or was."""
+        return self.output or self.earlier
 
 
 @dataclass
@@ -64,6 +72,7 @@ class Journal:
     done: dict[str, Entry] = field(default_factory=dict)
     begun: dict[str, Entry] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
+    _tried: set[str] = field(default_factory=set)
     _lock: FileLock | None = None
     _file: TextIO | None = None
 
@@ -97,14 +106,15 @@ class Journal:
         return journal
 
     @classmethod
-    def look(cls, path: Path, settings: Mapping[str, Any] | None = None) -> "Journal":
-        """What a journal says, to read alone; nothing where there is none.
+    def look(cls, path: Path, settings: Mapping[str, Any] | None = None, *, anew: bool = False) -> "Journal":
+        """What a journal says, to read alone; nothing where there is none, or ``anew`` would forget it.
 
         Raises:
             UsageError: the run had other settings, or the journal is damaged.
         """
         journal = cls(path)
-        journal._load(settings)
+        if not anew or journal._is_cut_short(settings or {}):
+            journal._load(settings)
         return journal
 
     def _lock_folder(self, folder: Path) -> None:
@@ -164,23 +174,26 @@ class Journal:
         is_new = not self.path.exists()
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
         if is_new:
-            self._write({"settings": dict(settings), "anew": anew})
+            self._write({"settings": dict(settings), "anew": anew, "began": time.time(), "id": RUN})
         else:
             self._file.write("\n")  # behind a line that a killed run may have begun
         self.note_run(RUN)
 
     def _take(self, record: Mapping[str, Any]) -> None:
-        """What a line says of a photo; of one that may fare better another time, nothing."""
+        """What a line says of a photo; of one that may fare better another time, only that nothing was written."""
         if "begun" in record:
             self.begun[record["begun"]] = Entry(record["origin"], record["stamp"], record["output"])
+        if record.get("unwritten"):
+            self.begun.pop(record["place"], None)
         if "report" not in record or record["report"]["passing"]:
             return
         place, report = record["place"], record["report"]
         failed = "" if report["skipped"] else report["reason"]
         entry, before = Entry(record["origin"], record["stamp"], record["output"], failed), self.done.get(place)
-        if entry.output or before is None or not before.output or before.origin == entry.origin:
+        another_s = before is not None and before.own and before.origin != entry.origin
+        if entry.output or not another_s:
             self.begun.pop(place, None)
-            self.done[place] = entry
+            self.done[place] = entry if entry.output or before is None else replace(entry, earlier=before.own)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The journal's lines; the last is left out where a killed run wrote half of it."""
@@ -205,13 +218,13 @@ class Journal:
     def owned(self, job: Job) -> Path | None:
         """The result of this very photo, as it was or is, which is ours to replace."""
         entry = self.begun.get(job.place) or self.done.get(job.place)
-        if entry is None or not entry.output:
+        if entry is None or not entry.own:
             return None
-        return job.root / entry.output if entry.origin == job.origin or entry.stamp == _stamp(job) else None
+        return job.root / entry.own if entry.origin == job.origin or entry.stamp == _stamp(job) else None
 
-    def results(self) -> list[Path]:
-        """The results of all photos, finished or not."""
-        return [self.path.parent / entry.output for entry in ChainMap(self.begun, self.done).values() if entry.output]
+    def results(self) -> list[str]:
+        """The results of all photos, finished or not, below the folder."""
+        return [entry.own for entry in ChainMap(self.begun, self.done).values() if entry.own]
 
     def note_run(self, run: str) -> None:
         """Note a process, by the name that its temporary files have."""
@@ -219,11 +232,15 @@ class Journal:
 
     def begin(self, job: Job, output: Path) -> None:
         """Note a photo just before its result is written."""
+        self._tried.add(job.place)
         self._note({"begun": job.place, **_of(job, _stamp(job), output)})
 
     def finish(self, job: Job, report: PhotoReport, stamp: str) -> None:
         """Note what became of a photo; ``stamp`` is from before it was read."""
-        self._note({"place": job.place, **_of(job, stamp, report.output), "report": json.loads(report.to_json())})
+        unwritten = job.place in self._tried and report.output is None  # a file is saved whole or not at all
+        self._tried.discard(job.place)
+        record = {"place": job.place, **_of(job, stamp, report.output), "report": json.loads(report.to_json())}
+        self._note(record | ({"unwritten": True} if unwritten else {}))
 
     def end(self) -> None:
         """Note that all photos were gone through."""

@@ -1,6 +1,6 @@
 """The recognisers that cloak knows, as a user sees them: what they are, and whether their files are sound."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,20 +96,22 @@ class Model:
         return asdict(self) | {"path": str(self.path) if self.path else None, "state": self.state()}
 
 
-def known_models() -> tuple[tuple[Model, ...], tuple[str, ...]]:
-    """Every recogniser of the manifest, in its order, then the user's own; and what is wrong with other
-    specifications, a sentence each.
+def known_models(on_wrong: Callable[[str], None] = lambda sentence: None) -> tuple[Model, ...]:
+    """Every recogniser of the manifest, in its order, then the user's own.
+
+    Args:
+        on_wrong: called with what is wrong with a specification, which is left out then.
 
     Raises:
         WeightsError: the manifest is absent.
     """
-    found, wrong = [], []
+    found = []
     for name in known_names():
         try:
             found.append(find_model(name))
         except UsageError as error:
-            wrong.append(str(error))
-    return tuple(found), tuple(wrong)
+            on_wrong(str(error))
+    return tuple(found)
 
 
 def find_model(name: str) -> Model:

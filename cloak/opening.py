@@ -1,6 +1,5 @@
 """A job -> its photo, as it is to be saved but for the cloak, and where the result goes."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,9 +32,7 @@ def open_job(
     """
     if job.error:
         raise UsageError(job.error)
-    layout.check(job.target, job.root)
-    if os.path.lexists(job.target) and not overwrite and job.target != job.ours:
-        raise UsageError(f"{shown(job.target)}: exists already; pass --overwrite to replace it")
+    layout.check(job.target, job, overwrite=overwrite)
     photo = read_photo(job.source, limits, policy)
     if photo.earlier:
         raise AlreadyCloakedError(

@@ -247,9 +247,9 @@ class Cloaker:
             return encode_protected(prepared, residuals, self._recognizers, self.method, shown(target))
 
         data, report = self._protect(photo, shown(job.source), make)
-        layout.check(target, job.root)  # again: folders change
+        layout.check(target, job, overwrite=overwrite)  # again: folders change
         on_saving(target)
-        save_bytes(data, target, overwrite=overwrite or target == job.ours)
+        save_bytes(data, target, overwrite=job.may_replace(target, overwrite))
         unknown = self._identities.unknown_among([face.known for face in report.faces])
         return replace(report, output=target, removed=photo.removed, notes=(*photo.notes, *unknown))
 

@@ -75,7 +75,7 @@ class Alone:
         stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[PhotoReport]:
         if journal:
-            self.layout.reserve(journal.results())
+            self.layout.reserve(journal.path.parent, journal.results())
         return work_through(
             self.cloaker,
             self.layout,

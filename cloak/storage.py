@@ -5,6 +5,7 @@ object storage puts objects so, and for other places fsspec's transactions do.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from cloak.errors import PHOTO_ERRORS, CloakError, UsageError, in_a_line
 from cloak.files import Job, Layout, free_name, no_photos, photo_names
 from cloak.folders import cache_folder
-from cloak.journal import NAME as JOURNAL
+from cloak.journal import path_of
 from cloak.names import shown
 from cloak.photo import RUN
 from cloak.types import PhotoReport
@@ -133,12 +134,13 @@ class Stage:
         return Layout.of(jobs)
 
     def work_through(
-        self, cloaker: "Cloaker", jobs: Sequence[Job], notes: "Notes", *, overwrite: bool
+        self, cloaker: "Cloaker", jobs: Sequence[Job], notes: "Notes", *, overwrite: bool, earlier: Iterable[str] = ()
     ) -> Iterator[PhotoReport]:
-        """As ``cloak.runs.work_through``, for jobs of this stage's layout."""
+        """As ``cloak.runs.work_through``, for jobs of this stage's layout; ``earlier``: results that are there."""
         with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{RUN}-") as name:
             inside, outside = Path(name, "in"), Path(name, "out")
             layout = Layout.of([_within(job, inside, outside) for job in jobs])
+            layout.reserve(outside, earlier)
             for job in (replace(job, ours=notes.owned(job)) for job in jobs):
                 local = _within(job, inside, outside)
                 report = self._protect(cloaker, job, local, layout, overwrite, partial(notes.begin, job))
@@ -157,14 +159,14 @@ class Stage:
         begin: Callable[[Path], None],
     ) -> PhotoReport:
         try:
-            self._refuse_existing(job.target, overwrite or job.target == job.ours)
+            self._refuse_existing(job.target, job.may_replace(job.target, overwrite))
             self.source.fetch(job.source.as_posix(), local.source)
             report = cloaker.protect_job(local, layout)
             if report.output is None:
                 return report
             place = report.output.relative_to(local.root)
             if place != job.target:
-                self._refuse_existing(place, overwrite or place == job.ours)
+                self._refuse_existing(place, job.may_replace(place, overwrite))
             begin(place)
             self.out.send(report.output, place.as_posix())
             return replace(report, output=place)
@@ -180,31 +182,42 @@ class Stage:
             raise UsageError(f"{shown(place)}: exists already in {shown(self.out.url)}; pass --overwrite to replace it")
 
     @contextmanager
-    def journal_folder(self) -> Iterator[Path]:
+    def journal_folder(self, shard: str = "") -> Iterator[Path]:
         """Where this machine keeps the journal of such a run, since objects cannot be added to.
 
         A copy lies beside the results: it is fetched, what this machine could not send is added, and it is
         sent at the end.
+
+        Raises:
+            UsageError: nothing can be written beside the results.
+            CloakError: the copy could not be sent.
         """
         digest = hashlib.sha256(f"{self.source.url}\n{self.out.url}".encode()).hexdigest()[:16]
         folder = cache_folder() / "runs" / digest
         self._try_to_write(folder)
-        for name in self.out.files(recursive=False):
-            if name.startswith(JOURNAL) and name.endswith(".jsonl"):
-                unsent = (folder / name).read_bytes() if (folder / name).exists() else b""
-                self.out.fetch(name, folder / name)
-                _add_lines(folder / name, unsent)
+        path = path_of(folder, shard)
+        if self.out.has(path.name):
+            here = path.read_bytes() if path.exists() else b""
+            self.out.fetch(path.name, path)
+            path.write_bytes(later_of(here, path.read_bytes()))
+        wrong = False
         try:
             yield folder
+        except UsageError:
+            wrong = True
+            raise
         finally:
-            for path in folder.glob(f"{JOURNAL}*.jsonl"):
-                try:
-                    self.out.send(path, path.name)
-                except OSError as error:
-                    raise CloakError(
-                        f"{shown(self.out.url)}: the journal could not be copied there ({in_a_line(error)}); it is in "
-                        f"{shown(folder)}: run the same command again from this machine"
-                    ) from None
+            if path.exists() and not wrong:
+                self._send_journal(path)
+
+    def _send_journal(self, path: Path) -> None:
+        try:
+            self.out.send(path, path.name)
+        except OSError as error:
+            raise CloakError(
+                f"{shown(self.out.url)}: the journal could not be copied there ({in_a_line(error)}); it is in "
+                f"{shown(path.parent)}: run the same command again from this machine"
+            ) from None
 
     def _try_to_write(self, folder: Path) -> None:
         """Before the work: a folder where nothing can be put is wrong usage."""
@@ -224,16 +237,27 @@ def _within(job: Job, inside: Path, outside: Path) -> Job:
     return Job(inside / job.source, outside / job.target, outside, ours=outside / job.ours if job.ours else None)
 
 
-def _add_lines(path: Path, lines: bytes) -> None:
-    """Those that the file has not."""
-    known = path.read_bytes()
-    there = set(known.splitlines())
-    more = [line for line in lines.splitlines() if line and line not in there]
-    path.write_bytes(b"\n".join([known, *more, b""]) if more else known)
-
-
 def remove_leftovers(runs: Iterable[str]) -> None:
     """Remove what processes that were killed left of photos in this machine's temporary folder."""
     for run in runs:
         for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}{run}-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def later_of(here: bytes, there: bytes) -> bytes:
+    """Of two copies of a journal: all lines of both where they are of one run, else the one that began later."""
+    (began, run), (other_began, other_run) = _beginning(here), _beginning(there)
+    if not here or not there or run != other_run:
+        return here if (began, bool(here)) > (other_began, bool(there)) else there
+    known = set(there.splitlines())
+    more = [line for line in here.splitlines() if line and line not in known]
+    return b"\n".join([there.rstrip(b"\n"), *more, b""]) if more else there
+
+
+def _beginning(journal: bytes) -> tuple[float, str]:
+    """When a journal was begun, and by which process."""
+    try:
+        record = json.loads(journal.partition(b"\n")[0])
+        return float(record["began"]), str(record["id"])
+    except (ValueError, KeyError, TypeError):
+        return 0.0, ""

@@ -173,7 +173,7 @@ class PhotoReport:
         if self.protected or self.error or self.skipped:
             return self.error or self.skipped
         still = sum(not face.protected for face in self.faces)
-        advice = "; try a stronger --mode" if self.mode != "high" else ", even so"
+        advice = "; try a stronger --mode" if self.mode != "high" else "; high is the strongest --mode"
         reasons = [
             f"{still} of {len(self.faces)} faces still match the original{advice}" if still else "",
             _missed(self.missed) if self.missed else "",

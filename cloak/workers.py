@@ -174,5 +174,5 @@ def _protect(jobs: list[Job], journal: Path | None) -> list[PhotoReport]:
     assert _worker is not None
     if journal and _worker.journal is None:
         _worker.journal = Journal.join(journal)
-        _worker.layout.reserve(_worker.journal.results())
+        _worker.layout.reserve(journal.parent, _worker.journal.results())
     return list(work_through(_cloaker(), _worker.layout, jobs, journal=_worker.journal, overwrite=_worker.overwrite))

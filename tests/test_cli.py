@@ -168,7 +168,10 @@ def test_a_face_that_still_matches_is_not_called_protected(
     assert "NOT PROTECTED" in output.out
     assert f"cloak: {photo}: 1 of 1 faces still match the original; try a stronger --mode" in output.err
     assert main(["protect", str(photo), "--mode", "high", "--overwrite", "--quiet"]) == FAILURE
-    assert capsys.readouterr().err == f"cloak: {photo}: 1 of 1 faces still match the original, even so\n"
+    assert (
+        capsys.readouterr().err
+        == f"cloak: {photo}: 1 of 1 faces still match the original; high is the strongest --mode\n"
+    )
 
 
 def test_an_interrupt_is_told_and_130(

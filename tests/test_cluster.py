@@ -21,7 +21,8 @@ from tests.helpers import contents, smooth_noise
 
 pytest.importorskip("ray", reason="needs Ray (pip install -e .[dev])")
 
-from cloak.cluster import TRIES, Cluster, OnRay, places_on
+from cloak.cluster import TRIES, Cluster, OnRay, places_on, room_on
+from cloak.notary import Notary
 from cloak.storage import Folder, Stage
 
 SETTINGS = {"mode": "mid"}
@@ -158,6 +159,25 @@ def test_machines_must_not_differ(photos: Path, tmp_path: Path) -> None:
         run(lay_out([photos], tmp_path), tmp_path, differing)
 
 
+def test_a_notary_that_begins_again_knows_who_is_at_work(tmp_path: Path) -> None:
+    with Journal.open(tmp_path, SETTINGS) as journal:
+        journal.note_run("earlier")
+    with Journal.open(tmp_path, SETTINGS) as journal:
+        first = Notary(journal.path, journal.runs)
+        assert "earlier" in first.joined("actor")[2]
+        again = Notary(journal.path, journal.runs)
+        assert "actor" not in again.joined("another")[2]
+        (tmp_path / ".cloak-actor-12.part").touch()
+        again.begin(Job(tmp_path / "x.png", tmp_path / "x.png", tmp_path), tmp_path / "x.png")
+        again.sweep()
+        assert not list(tmp_path.glob("*.part"))
+
+
+def test_actors_have_room_on_their_machines() -> None:
+    machines = [{"CPU": 16.0, "memory": 8e9}, {"CPU": 2.0, "memory": 64e9}, {"CPU": 4.0}]
+    assert [room_on(machine, 0) for machine in machines] == [5, 2, 4]
+
+
 def test_paths_are_absolute_for_processes_in_other_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").touch()
@@ -166,6 +186,15 @@ def test_paths_are_absolute_for_processes_in_other_folders(tmp_path: Path, monke
     assert options.paths == [tmp_path / "in", "s3://a"]
     assert options.out == tmp_path / "out"
     assert options.surrogates == ["dlib", str(tmp_path / "mine.toml")]
+    seen: list[argparse.Namespace] = []
+
+    def stop(options: argparse.Namespace, make: object) -> None:
+        seen.append(options)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("cloak.cli.protect.work", stop)
+    main(["protect", "in", "-o", "out", "--engine", "ray"])
+    assert (seen[0].paths, seen[0].out) == ([tmp_path / "in"], tmp_path / "out")
 
 
 def test_photos_at_urls(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import cloak.protect
 from cloak import Cloaker, Limits, PhotoReport, UsageError
 from cloak.cli import main
 from cloak.cli.engines import sensible_count
@@ -218,6 +219,43 @@ def test_results_that_are_renamed_for_their_format_keep_their_names(cloaker: Clo
     assert contents(out)["x_2.png"] != saved["x_2.png"]
 
 
+def test_a_file_that_appears_meanwhile_is_not_taken_for_ours(
+    cloaker: Cloaker, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    layout = lay_out([photos / "a"], out)
+    target = layout.jobs[0].target
+    for moment in ("cloak.protect.encode_protected", "cloak.protect.save_bytes"):
+        with monkeypatch.context() as patched:
+            work = getattr(cloak.protect, moment.rpartition(".")[2])
+
+            def meanwhile(*given: Any, work: Any = work, **options: Any) -> Any:
+                target.parent.mkdir(exist_ok=True)
+                target.write_bytes(b"mine")
+                return work(*given, **options)
+
+            patched.setattr(moment, meanwhile)
+            (report,) = go(cloaker, layout, out, 1)
+            assert "exists already" in report.error
+        for _ in range(2):
+            (report,) = go(cloaker, layout, out, 1)
+            assert "exists already" in report.error
+            assert target.read_bytes() == b"mine"
+        target.unlink()
+
+
+def test_a_photo_s_own_result_stays_its_own_while_it_cannot_be_read(cloaker: Cloaker, tmp_path: Path) -> None:
+    source, out = tmp_path / "in" / "x.png", tmp_path / "out"
+    source.parent.mkdir()
+    for number in range(3):
+        Image.fromarray(smooth_noise(80, 80, seed=number)).save(source)
+        if number == 1:
+            source.write_bytes(b"no photo")
+        (report,) = go(cloaker, lay_out([source.parent], out), out)
+        assert ("got a file that is none" in report.error) == (number == 1)
+    assert report.error == ""
+
+
 def test_what_a_photo_could_not_help_is_tried_again(
     cloaker: Cloaker, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,10 +377,12 @@ def test_a_dry_run_says_what_is_left(photos: Path, tmp_path: Path, capsys: pytes
     main(arguments)
     saved = contents(tmp_path)
     capsys.readouterr()
-    assert main([*arguments, "--dry-run"]) == SUCCESS
-    assert "of 7 photos, 7 are done already, or of other shards" in capsys.readouterr().out
+    assert main([*arguments, "--dry-run"]) == FAILURE  # as the run itself
+    told = capsys.readouterr()
+    assert "of 7 photos, 7 are done already, or of other shards" in told.out
+    assert "none.png: expected a photo" in told.err
     (photos / "a" / "0.png").touch()
-    assert main([*arguments, "--dry-run"]) == SUCCESS
+    main([*arguments, "--dry-run"])
     assert "of 7 photos, 6 are done already" in capsys.readouterr().out
     assert contents(tmp_path) == saved
     assert main([*arguments, "--dry-run", "--shard", "5/2"]) == USAGE

@@ -204,6 +204,31 @@ def test_a_colour_profile_whose_tags_lie_outside_goes() -> None:
         assert apply_policy(Metadata(icc_profile=profile), "default") == (Metadata(), (DAMAGED_PROFILE,))
 
 
+def test_a_tag_is_judged_by_itself_and_nothing_lies_between_tags() -> None:
+    picture = b"\xff\xd8\xff\xe0" + bytes(80)
+    twice = with_tags(PROFILE, desc=picture)
+    stays, removed = apply_policy(Metadata(icc_profile=twice), "strip")
+    assert picture not in stays.icc_profile
+    assert removed == (fields.THUMBNAIL,)
+    size = len(PROFILE) + 6
+    behind = size.to_bytes(4, "big") + PROFILE[4:] + b"SECRET"
+    reserved = PROFILE[:110] + b"SECRET" + PROFILE[116:]
+    for profile in (behind, reserved):
+        stays, removed = apply_policy(Metadata(icc_profile=profile), "default")
+        assert b"SECRET" not in stays.icc_profile
+        assert removed == (fields.OTHER,)
+        ImageCms.ImageCmsProfile(io.BytesIO(stays.icc_profile))
+
+
+@pytest.mark.parametrize(("count", "start"), [(16_000, 1), (16_000, 0), (99, 1), (99, 0)])
+def test_a_profile_of_many_tags_that_overlap_goes(count: int, start: int) -> None:
+    size = 200_000
+    entries = [b"desc" + (start + n).to_bytes(4, "big") + (size - 100 - n).to_bytes(4, "big") for n in range(count)]
+    body = (PROFILE[4:128] + count.to_bytes(4, "big") + b"".join(entries)).ljust(size - 4, b"\0")
+    profile = size.to_bytes(4, "big") + body[: size - 4]
+    assert apply_policy(Metadata(icc_profile=profile), "default") == (Metadata(), (DAMAGED_PROFILE,))
+
+
 def test_nothing_hides_in_the_attributes_of_what_stays_in_xmp() -> None:
     dates = "<dc:date><rdf:Seq><rdf:li exif:GPSLatitude='MARK'>2020-01-01</rdf:li></rdf:Seq></dc:date>"
     rights = "<dc:rights><rdf:Alt><rdf:li xml:lang='en'>mine</rdf:li></rdf:Alt></dc:rights>"

@@ -240,6 +240,23 @@ def test_a_python_network_is_known_by_what_it_does(tmp_path: Path, monkeypatch: 
     assert prints[0] != prints[1]
 
 
+def test_a_module_of_python_is_known_by_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "weighted.py").write_text(
+        "import torch\nfrom pathlib import Path\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def forward(self, crops):\n        return super().forward(crops.mean(dim=(2, 3)))\n"
+        "def network():\n"
+        "    torch.manual_seed(int(Path(__file__).with_name('seed').read_text()))\n    return Net(3, 4)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    prints = []
+    for seed in ("1", "2", "1"):
+        (tmp_path / "seed").write_text(seed)
+        prints.append(load_recognizer("weighted:network").fingerprint)
+    assert prints[0] == prints[2]
+    assert prints[0] != prints[1]
+
+
 def test_an_entry_that_cannot_be_found_is_no_traceback() -> None:
     assert find_source("no_such_package.module:network").fingerprint()
     with pytest.raises(UsageError, match="no_such_package"):

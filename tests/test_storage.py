@@ -2,7 +2,9 @@
 
 import argparse
 import io
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from cloak.cli.engines import stage_of
 from cloak.files import Job
 from cloak.journal import Journal
 from cloak.names import is_url
-from cloak.storage import Folder, Stage, remove_leftovers
+from cloak.storage import Folder, Stage, later_of, remove_leftovers
 from tests.fuzz import quick_cloaker
 from tests.helpers import smooth_noise
 
@@ -142,17 +144,16 @@ def test_the_journal_is_kept_here_and_a_copy_beside_the_results(
 def test_machines_that_work_one_after_the_other_lose_nothing_of_the_journal(
     memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for machine in ("a", "b", "a", "b"):
+    job = STAGE.layout(recursive=False).jobs[0]
+    for number, machine in enumerate(("a", "b", "a", "b")):
         monkeypatch.setenv("CLOAK_CACHE", str(tmp_path / machine))
-        with STAGE.journal_folder() as folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            with open(folder / ".cloak-journal.jsonl", "a") as journal:
-                journal.write(f"{machine}{len(memory.cat_file(COPY)) if memory.exists(COPY) else 0}\n")
-    assert memory.cat_file(COPY).decode().split() == ["a0", "b3", "a6", "b9"]
+        with STAGE.journal_folder() as folder, Journal.open(folder, {"mode": "mid"}) as journal:
+            assert set(journal.done) == {f"{earlier}.png" for earlier in range(number)}
+            journal.finish(replace(job, target=Path(f"{number}.png")), PhotoReport(source=job.source), job.stamp)
     (folder / ".cloak-journal.jsonl").write_bytes(memory.cat_file(COPY) + b"unsent\n")
     with STAGE.journal_folder():
         pass
-    assert memory.cat_file(COPY).decode().split() == ["a0", "b3", "a6", "b9", "unsent"]
+    assert memory.cat_file(COPY).splitlines()[-1] == b"unsent"
 
 
 COPY = "/out/deep/.cloak-journal.jsonl"
@@ -208,3 +209,43 @@ def test_what_killed_processes_left_of_photos_goes(tmp_path: Path, monkeypatch: 
         (tmp_path / name / "in").mkdir(parents=True)
     remove_leftovers(["dead", "never"])
     assert [path.name for path in tmp_path.iterdir()] == ["cloak-alive-xy"]
+
+
+def journal_of(run: str, began: float, *lines: str) -> bytes:
+    settings = json.dumps({"settings": {}, "anew": True, "began": began, "id": run})
+    return "".join(f"{line}\n" for line in (settings, *lines)).encode()
+
+
+def test_of_two_journals_the_later_run_s_counts() -> None:
+    old, new = journal_of("a", 1.0, "1", "2"), journal_of("b", 2.0, "3")
+    assert later_of(old, new) == later_of(new, old) == new
+    assert later_of(b"", new) == later_of(new, b"") == new
+    assert later_of(b"", b"") == b""
+    assert later_of(journal_of("a", 1.0, "1", "3"), old) == journal_of("a", 1.0, "1", "2", "3")
+
+
+def test_a_run_that_was_wrong_usage_sends_no_journal(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOAK_CACHE", str(tmp_path))
+    with STAGE.journal_folder() as folder, Journal.open(folder, {"mode": "mid"}):
+        pass
+    before = memory.cat_file(COPY)
+
+    def other() -> None:
+        with STAGE.journal_folder() as folder, Journal.open(folder, {"mode": "high"}):
+            pass
+
+    with pytest.raises(UsageError, match="was begun with other settings"):
+        other()
+    assert memory.cat_file(COPY) == before
+    with STAGE.journal_folder("2-of-3") as folder, Journal.open(folder, {"mode": "high"}, shard="2-of-3"):
+        pass
+    assert sorted(memory.find("/out/deep")) == ["/out/deep/.cloak-journal-2-of-3.jsonl", COPY]
+
+
+def test_a_renamed_result_takes_no_other_s_name(memory: Any, cloaker: Cloaker) -> None:
+    memory.pipe_file("/photos/a.bmp", png(5))
+    jobs = [job for job in STAGE.layout(recursive=False).jobs if job.place == "a.bmp"]
+    (report,) = STAGE.work_through(cloaker, jobs, Remembered(), overwrite=True, earlier=["a.png"])
+    assert str(report.output) == "a_2.png"

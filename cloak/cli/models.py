@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,18 +60,14 @@ def add_parser(commands: "Subparsers") -> None:
     check.set_defaults(run=check_model)
 
 
-def _known() -> "tuple[Sequence[Model], bool]":
-    """All recognisers that are known, and whether there are specifications that are wrong; what, is told."""
-    from cloak.models import known_models
-
-    models, wrong = known_models()
-    for sentence in wrong:
-        print(f"cloak: {sentence}", file=sys.stderr)
-    return models, bool(wrong)
+def _tell(sentence: str) -> None:
+    print(f"cloak: {sentence}", file=sys.stderr)
 
 
 def list_models(options: argparse.Namespace) -> int:
-    models, _ = _known()
+    from cloak.models import known_models
+
+    models = known_models(_tell)
     if options.json:
         print(json.dumps([model.to_dict() for model in models], ensure_ascii=False, indent=1))
         return DONE
@@ -84,9 +79,9 @@ def list_models(options: argparse.Namespace) -> int:
 
 def fetch_models(options: argparse.Namespace) -> int:
     """Download each; one that fails does not keep the others."""
-    from cloak.models import find_model
+    from cloak.models import find_model, known_models
 
-    recommended = [model for model in _known()[0] if model.recommended] if options.recommended else []
+    recommended = [model for model in known_models(_tell) if model.recommended] if options.recommended else []
     models = [*(find_model(name) for name in options.names), *recommended]
     if not models:
         raise UsageError("expected names of recognisers or --recommended, got none; cloak models list has the names")
@@ -131,10 +126,14 @@ def _fetch(model: "Model", *, quiet: bool) -> None:
 
 def verify_models(options: argparse.Namespace) -> int:
     """Check every file that is there; a named one must be there."""
-    from cloak.models import ABSENT, DAMAGED, SOUND, UNKNOWN, find_model
+    from cloak.models import ABSENT, DAMAGED, SOUND, UNKNOWN, find_model, known_models
 
     words = {SOUND: "sha256 as expected", UNKNOWN: "there, but nobody published its hash and it was not fetched here"}
-    models, failed = ([find_model(name) for name in options.names], False) if options.names else _known()
+    wrong_ones: list[str] = []
+    models = [find_model(name) for name in options.names] or known_models(wrong_ones.append)
+    for sentence in wrong_ones:
+        _tell(sentence)
+    failed = bool(wrong_ones)
     wrong = (DAMAGED, ABSENT) if options.names else (DAMAGED,)
     for model in models:
         state = model.state()

@@ -192,22 +192,23 @@ def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
 def _show_plan(options: argparse.Namespace) -> int:
     """Say what would be done; the exit code that doing it could at best have."""
     cloaker = _cloaker(options)
-    layout, jobs = left_to_do(options, cloaker.settings)
-    plans = [cloaker.plan_job(job, layout, overwrite=options.overwrite) for job in jobs]
+    todo = left_to_do(options, cloaker.settings)
+    plans = [cloaker.plan_job(job, todo.layout, overwrite=options.overwrite) for job in todo.jobs]
     failed = [plan for plan in plans if plan.error]
     if not options.quiet:
         from cloak.report import plan_table
 
         print("\n".join(cloaker.notes))
-        if len(jobs) < len(layout.jobs):
-            print(f"of {len(layout.jobs)} photos, {len(layout.jobs) - len(jobs)} are done already, or of other shards")
+        all_photos, others = len(todo.layout.jobs), len(todo.layout.jobs) - len(todo.jobs)
+        if others:
+            print(f"of {all_photos} photos, {others} are done already, or of other shards")
         table_console().print(plan_table(plans))
         print("No photo was written.")
-    for plan in failed:
-        print(f"cloak: {plan.error}", file=sys.stderr)
+    for sentence in (*todo.failed, *(plan.error for plan in failed)):
+        print(f"cloak: {sentence}", file=sys.stderr)
     if options.report:
         _write_lines([plan.to_json() for plan in plans], options.report)
-    return NOT_DONE if failed else DONE
+    return NOT_DONE if failed or todo.failed else DONE
 
 
 def _print_summary(outcome: Outcome, *, hint: bool) -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from cloak.files import Job, Layout
     from cloak.journal import Journal
     from cloak.runs import Engine
-    from cloak.storage import Stage
     from cloak.types import Progress as Standing
 
 SHOWN = 200
@@ -72,30 +71,47 @@ class Outcome:
         if report.failed:
             print(f"cloak: {report.reason}", file=sys.stderr)
 
-    def add_earlier(self, failed: str) -> None:
-        """Count a photo of an earlier run, and tell again why it is not protected, if it is not."""
-        self.earlier_failed += bool(failed)
-        if failed and self.earlier_failed <= SHOWN:
-            print(f"cloak: {failed}", file=sys.stderr)
+    def add_earlier(self, count: int, failed: Sequence[str]) -> None:
+        """Count photos of earlier runs, and tell again why some are not protected."""
+        self.earlier, self.earlier_failed = count, len(failed)
+        for sentence in failed[:SHOWN]:
+            print(f"cloak: {sentence}", file=sys.stderr)
+        if len(failed) > SHOWN:
+            print(f"cloak: and {len(failed) - SHOWN} others of earlier runs", file=sys.stderr)
 
 
-def left_to_do(options: argparse.Namespace, settings: "Mapping[str, object]") -> "tuple[Layout, list[Job]]":
-    """The layout, and what a run of photos on this machine would begin with; nothing is written.
+@dataclass(frozen=True)
+class Todo:
+    """What a run of photos on this machine would begin with.
+
+    Attributes:
+        layout: of all photos.
+        jobs: that are left.
+        failed: why photos of earlier runs are not protected, a sentence each.
+    """
+
+    layout: "Layout"
+    jobs: "list[Job]"
+    failed: list[str]
+
+
+def left_to_do(options: argparse.Namespace, settings: "Mapping[str, object]") -> Todo:
+    """What a run would begin with; nothing is written.
 
     Raises:
         UsageError: no shard; or an earlier run had other settings.
     """
     from cloak.journal import Journal, path_of
 
-    shard = _shard(options)
+    shard, folder = _shard(options), _journaled(options)
     layout = lay_out(options.paths, options.out, recursive=options.recursive, spared=options.identity)
     jobs = [job for job in layout.jobs if shard.holds(job)]
-    folder = _journaled(options)
-    if not folder or options.overwrite:
-        return layout, jobs
-    journal = Journal.look(path_of(folder, str(shard)), settings)
-    layout.reserve(journal.results())
-    return layout, [replace(job, ours=journal.owned(job)) for job in jobs if not journal.has(job)]
+    if not folder:
+        return Todo(layout, jobs, [])
+    journal = Journal.look(path_of(folder, str(shard)), settings, anew=options.overwrite)
+    layout.reserve(folder, journal.results())
+    left, failed = _not_done(jobs, journal)
+    return Todo(layout, [replace(job, ours=journal.owned(job)) for job in left], failed)
 
 
 def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") -> Outcome:
@@ -116,12 +132,15 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
         )
         engine = stack.enter_context(engine_for(options, layout, make_cloaker, stage))  # loads: the bar moves meanwhile
         jobs = [job for job in layout.jobs if shard.holds(job)]
-        folder = stack.enter_context(stage.journal_folder()) if stage else _journaled(options)
+        folder = stack.enter_context(stage.journal_folder(str(shard))) if stage else _journaled(options)
         journal = _journal(folder, options, engine, shard) if folder else None
         outcome = Outcome(notes=engine.notes)
         if journal:
             stack.enter_context(journal)
-            jobs = _not_done(jobs, journal, outcome, stage)
+            exists = stage.out.files(recursive=True).__contains__ if stage else os.path.lexists
+            left, failed = _not_done(jobs, journal, exists)
+            outcome.add_earlier(len(jobs) - len(left), failed)
+            jobs = left
         stopped = stack.enter_context(_finishing_on_interrupt())
         reports = engine.protect(jobs, journal, on_progress=show, stopped=stopped)
         for report in reports:
@@ -195,19 +214,13 @@ def _journal(folder: Path, options: argparse.Namespace, engine: "Engine", shard:
     return Journal.open(folder, engine.settings, shard=str(shard), anew=options.overwrite)
 
 
-def _not_done(jobs: "list[Job]", journal: "Journal", outcome: Outcome, stage: "Stage | None") -> "list[Job]":
-    """The photos that are left to do; those of earlier runs are counted."""
-    exists: Callable[[str], bool] = stage.out.files(recursive=True).__contains__ if stage else os.path.lexists
-    left = []
-    for job in jobs:
-        if journal.has(job, exists):
-            outcome.earlier += 1
-            outcome.add_earlier(journal.done[job.place].failed)
-        else:
-            left.append(job)
-    if outcome.earlier_failed > SHOWN:
-        print(f"cloak: and {outcome.earlier_failed - SHOWN} others of earlier runs", file=sys.stderr)
-    return left
+def _not_done(
+    jobs: "Sequence[Job]", journal: "Journal", exists: Callable[[str], bool] = os.path.lexists
+) -> "tuple[list[Job], list[str]]":
+    """The photos that are left to do, and why some of the others are not protected, a sentence each."""
+    left = [job for job in jobs if not journal.has(job, exists)]
+    done = {job.place for job in jobs} - {job.place for job in left}
+    return left, [entry.failed for place, entry in journal.done.items() if place in done and entry.failed]
 
 
 @contextmanager

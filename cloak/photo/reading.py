@@ -159,7 +159,7 @@ def photo_of(image: Image.Image) -> Photo:
     """
     metadata = Metadata(icc_profile=image.info.get("icc_profile") or b"")
     with _decoding_errors("the photo"):
-        if image.mode.startswith("I;16"):
+        if image.mode in ("I;16", "I;16B"):
             file = io.BytesIO()
             image.save(file, "png", exif=image.getexif())
             return decode(file.getvalue(), "the photo", TRUSTED)

@@ -5,7 +5,6 @@ A network of a new kind is an entry of ``networks.ARCHITECTURES``; weights for i
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from cloak.errors import CloakError, UsageError
 from cloak.recognizers.base import ARCFACE, InputSpec, Recognizer, RecognizerSpec
-from cloak.recognizers.networks import ARCHITECTURES, load_network
+from cloak.recognizers.networks import ARCHITECTURES, Function, load_network
 from cloak.recognizers.onnx_file import smooth_crops
 from cloak.recognizers.source import Source, find_source
 
@@ -70,14 +69,20 @@ def load_source(source: Source, device: torch.device | str = "cpu", *, gradients
         return recognizer
     tried = _try(recognizer, device, gradients=gradients)
     if source.file is None:  # its weights may come from anywhere
-        recognizer.fingerprint = _fingerprint_of(recognizer.fingerprint, tried)
+        recognizer.fingerprint = _fingerprint_of(recognizer, tried)
     return recognizer
 
 
-def _fingerprint_of(code: str, tried: Tensor) -> str:
-    """A hash of code, and of what it makes of some crops."""
-    numbers = F.normalize(tried.detach().cpu(), dim=1).mul(1000).round().tolist()
-    return hashlib.sha256(json.dumps([code, numbers]).encode()).hexdigest()[:32]
+def _fingerprint_of(recognizer: Recognizer, tried: Tensor) -> str:
+    """A hash of a network's code and weights; of a bare function, of what it makes of some crops, coarsely."""
+    hashed = hashlib.sha256(recognizer.fingerprint.encode())
+    for name, weights in sorted(recognizer.network.state_dict().items()):
+        hashed.update(
+            name.encode() + weights.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
+    if isinstance(recognizer.network, Function):
+        hashed.update(repr(F.normalize(tried.detach().cpu(), dim=1).mul(10).round().int().tolist()).encode())
+    return hashed.hexdigest()[:32]
 
 
 def _try(recognizer: Recognizer, device: torch.device | str, *, gradients: bool) -> Tensor:
