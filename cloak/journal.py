@@ -72,7 +72,7 @@ class Journal:
     done: dict[str, Entry] = field(default_factory=dict)
     begun: dict[str, Entry] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
-    _tried: set[str] = field(default_factory=set)
+    _new: set[str] = field(default_factory=set)
     _lock: FileLock | None = None
     _file: TextIO | None = None
 
@@ -190,8 +190,8 @@ class Journal:
         place, report = record["place"], record["report"]
         failed = "" if report["skipped"] else report["reason"]
         entry, before = Entry(record["origin"], record["stamp"], record["output"], failed), self.done.get(place)
-        another_s = before is not None and before.own and before.origin != entry.origin
-        if entry.output or not another_s:
+        foreign = before is not None and before.own and before.origin != entry.origin
+        if entry.output or not foreign:
             self.begun.pop(place, None)
             self.done[place] = entry if entry.output or before is None else replace(entry, earlier=before.own)
 
@@ -232,13 +232,14 @@ class Journal:
 
     def begin(self, job: Job, output: Path) -> None:
         """Note a photo just before its result is written."""
-        self._tried.add(job.place)
+        if self.owned(job) is None:
+            self._new.add(job.place)
         self._note({"begun": job.place, **_of(job, _stamp(job), output)})
 
     def finish(self, job: Job, report: PhotoReport, stamp: str) -> None:
         """Note what became of a photo; ``stamp`` is from before it was read."""
-        unwritten = job.place in self._tried and report.output is None  # a file is saved whole or not at all
-        self._tried.discard(job.place)
+        unwritten = job.place in self._new and report.output is None  # a file is saved whole or not at all
+        self._new.discard(job.place)
         record = {"place": job.place, **_of(job, stamp, report.output), "report": json.loads(report.to_json())}
         self._note(record | ({"unwritten": True} if unwritten else {}))
 

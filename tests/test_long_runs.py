@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import cloak.protect
-from cloak import Cloaker, Limits, PhotoReport, UsageError
+from cloak import Cloaker, Limits, PhotoReport, SaveError, UsageError
 from cloak.cli import main
 from cloak.cli.engines import sensible_count
 from cloak.files import Job, Layout, Shard, lay_out
@@ -242,6 +242,27 @@ def test_a_file_that_appears_meanwhile_is_not_taken_for_ours(
             assert "exists already" in report.error
             assert target.read_bytes() == b"mine"
         target.unlink()
+
+
+def test_a_photo_s_own_result_stays_its_own_where_it_cannot_be_written(
+    cloaker: Cloaker, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    layout = lay_out([photos / "a"], out)
+    job = layout.jobs[0]
+    with Journal.open(out, SETTINGS) as journal:
+        journal.begin(job, job.target)
+        job.target.write_bytes(b"ours, by a run that was killed before it could say so")
+
+    def full(*given: object, **options: object) -> None:
+        raise SaveError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cloak.protect.save_bytes", full)
+        (report,) = go(cloaker, layout, out, 1)
+        assert report.error == "the disk is full"
+    (report,) = go(cloaker, layout, out, 1)
+    assert (report.error, report.output) == ("", job.target)
 
 
 def test_a_photo_s_own_result_stays_its_own_while_it_cannot_be_read(cloaker: Cloaker, tmp_path: Path) -> None:
