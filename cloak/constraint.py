@@ -7,6 +7,7 @@ w * gradient, and the budget is a ball.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 import torch
@@ -40,8 +41,6 @@ class Constraint:
         statistics: ``local_statistics`` of the clean patches.
         chroma: (n, 1, 1, 1) bound of the colour, 0 for photos that have none.
         dssim: (n,) budget of the face DSSIM on the patch; smaller where saving needs some of it, too.
-        eyes: which keep their contrast.
-        soft: what makes a change as soft as each face is, see ``cloak.focus``; None where all are in focus.
     """
 
     method: Method
@@ -50,8 +49,6 @@ class Constraint:
     statistics: tuple[Tensor, Tensor]
     chroma: Tensor
     dssim: Tensor
-    eyes: Eyes
-    soft: Tensor | None
 
     @classmethod
     def of(cls, batch: PatchBatch, method: Method) -> "Constraint":
@@ -60,9 +57,17 @@ class Constraint:
         regions = regions_of(batch.boxes, size, batch.pixels.device, stride=WINDOW_STRIDE)
         chroma = method.chroma * (~batch.grey).float()
         dssim = method.dssim * torch.where(batch.recoded, method.room, 1.0)
-        eyes = Eyes.of(batch.pixels, batch.boxes, batch.landmarks)
-        soft = as_soft(batch.pixels, batch.boxes)
-        return cls(method, batch, regions, statistics, chroma, dssim, eyes, soft)
+        return cls(method, batch, regions, statistics, chroma, dssim)
+
+    @cached_property
+    def eyes(self) -> Eyes:
+        """Which keep their contrast; for methods that have such a bound."""
+        return Eyes.of(self.batch.pixels, self.batch.boxes, self.batch.landmarks)
+
+    @cached_property
+    def soft(self) -> Tensor | None:
+        """What makes a step as soft as each face is, see ``cloak.focus``; None where all are in focus."""
+        return as_soft(self.batch.pixels, self.batch.boxes)
 
     def texture(self, delta: Tensor) -> Tensor:
         """The weights w of the metric, (n, 1, side, side), where patches are changed by ``delta`` already.

@@ -30,6 +30,10 @@ class NoFaceError(PhotoError):
     """A photo was read, but no face was found in it."""
 
 
+class BarredError(PhotoError):
+    """A photo cannot be read for what lies outside of it: rights, the limits, memory; it may be another time."""
+
+
 class AlreadyCloakedError(PhotoError):
     """A photo carries the note that an earlier cloak left in it."""
 
@@ -48,10 +52,6 @@ class WeightsError(CloakError):
 
 class UsageError(CloakError):
     """An unknown mode, device or name, or paths that exclude each other."""
-
-
-class BarredError(PhotoError):
-    """A photo cannot be read for what lies outside of it: rights, the limits, memory; it may be another time."""
 
 
 PHOTO_ERRORS = (CloakError, OSError, RuntimeError, MemoryError)

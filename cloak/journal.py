@@ -168,9 +168,8 @@ class Journal:
 
     def _begin(self, settings: Mapping[str, Any], anew: bool) -> None:
         """Remove what earlier runs left half-written, and note this one."""
-        for entry in self.begun.values():
-            for run in self.runs:
-                remove_parts((self.path.parent / entry.output).parent, run)
+        for folder in {(self.path.parent / entry.output).parent for entry in self.begun.values()}:
+            remove_parts(folder, self.runs)
         is_new = not self.path.exists()
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
         if is_new:

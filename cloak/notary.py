@@ -37,8 +37,7 @@ class Notary:
     def sweep(self) -> None:
         """When nobody writes any more: what lost actors left of their temporary files goes."""
         for folder in self._folders:
-            for run in self._runs:
-                remove_parts(folder, run)
+            remove_parts(folder, self._runs)
 
 
 class RemoteNotes:

@@ -139,10 +139,11 @@ class Stage:
         """As ``cloak.runs.work_through``, for jobs of this stage's layout; ``earlier``: results that are there."""
         with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{RUN}-") as name:
             inside, outside = Path(name, "in"), Path(name, "out")
-            layout = Layout.of([_within(job, inside, outside) for job in jobs])
+            known = [replace(job, ours=notes.owned(job)) for job in jobs]
+            here = [_within(job, inside, outside) for job in known]
+            layout = Layout.of(here)
             layout.reserve(outside, earlier)
-            for job in (replace(job, ours=notes.owned(job)) for job in jobs):
-                local = _within(job, inside, outside)
+            for job, local in zip(known, here, strict=True):
                 report = self._protect(cloaker, job, local, layout, overwrite, partial(notes.begin, job))
                 said = report.error.replace(shown(inside) + os.sep, "").replace(shown(outside) + os.sep, "")
                 report = replace(report, source=job.source, error=said)
@@ -159,14 +160,14 @@ class Stage:
         begin: Callable[[Path], None],
     ) -> PhotoReport:
         try:
-            self._refuse_existing(job.target, job.may_replace(job.target, overwrite))
+            self._refuse_existing(job, job.target, overwrite)
             self.source.fetch(job.source.as_posix(), local.source)
             report = cloaker.protect_job(local, layout)
             if report.output is None:
                 return report
             place = report.output.relative_to(local.root)
             if place != job.target:
-                self._refuse_existing(place, job.may_replace(place, overwrite))
+                self._refuse_existing(job, place, overwrite)
             begin(place)
             self.out.send(report.output, place.as_posix())
             return replace(report, output=place)
@@ -177,8 +178,8 @@ class Stage:
         finally:
             local.source.unlink(missing_ok=True)
 
-    def _refuse_existing(self, place: Path, overwrite: bool) -> None:
-        if not overwrite and self.out.has(place.as_posix()):
+    def _refuse_existing(self, job: Job, place: Path, overwrite: bool) -> None:
+        if not job.may_replace(place, overwrite) and self.out.has(place.as_posix()):
             raise UsageError(f"{shown(place)}: exists already in {shown(self.out.url)}; pass --overwrite to replace it")
 
     @contextmanager

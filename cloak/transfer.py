@@ -207,11 +207,14 @@ def _read(response: Any) -> bytes:
 DIGITS = 18
 """Of a size in bytes; Python itself refuses thousands."""
 
+SPAN = rf"bytes (\d{{1,{DIGITS}}})-\d+/(\d{{0,{DIGITS}}})(?!\d)"
+"""The first byte that a part of a file holds, and the size of the whole."""
+
 
 def _extent(response: Any) -> tuple[int, int]:
     """(first byte that a response holds, or -1 where it does not say; size of the whole file or 0)."""
     if response.status == 206:
-        span = re.match(r"bytes (\d{1,18})-\d+/(\d{0,18})(?!\d)", response.headers.get("Content-Range", ""))
+        span = re.match(SPAN, response.headers.get("Content-Range", ""))
         return (int(span[1]), int(span[2] or 0)) if span else (-1, 0)
     length = response.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() and len(length) <= DIGITS else 0

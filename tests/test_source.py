@@ -224,35 +224,32 @@ def test_the_fingerprint_of_python_knows_its_code(tmp_path: Path, monkeypatch: p
     assert find_source("os:absent").fingerprint() != find_source("os:path").fingerprint()
 
 
-def test_a_python_network_is_known_by_what_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "changing.py").write_text(
-        "from pathlib import Path\n"
-        "factor = float(Path(__file__).with_name('factor').read_text())\n"
-        "def embed(crops):\n    return crops.mean(dim=(2, 3)) ** factor\n"
-    )
+NUMBER = "from pathlib import Path\nnumber = Path(__file__).with_name('number').read_text()\n"
+FUNCTION = "def network(crops):\n    return crops.mean(dim=(2, 3)) ** float(number)\n"
+MODULE = """
+import torch
+
+class Net(torch.nn.Linear):
+    def forward(self, crops):
+        return super().forward(crops.mean(dim=(2, 3)))
+
+def network():
+    torch.manual_seed(int(number))
+    return Net(3, 4)
+"""
+
+
+@pytest.mark.parametrize("code", [FUNCTION, MODULE], ids=["by what it does", "by its weights"])
+def test_a_python_network_is_known_by_more_than_its_code(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "changing.py").write_text(NUMBER + code)
     monkeypatch.syspath_prepend(tmp_path)
     prints = []
-    for factor in ("1", "2", "1"):
-        (tmp_path / "factor").write_text(factor)
+    for number in ("1", "2", "1"):
+        (tmp_path / "number").write_text(number)
         sys.modules.pop("changing", None)
-        prints.append(load_recognizer("changing:embed", gradients=False).fingerprint)
-    assert prints[0] == prints[2]
-    assert prints[0] != prints[1]
-
-
-def test_a_module_of_python_is_known_by_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "weighted.py").write_text(
-        "import torch\nfrom pathlib import Path\n"
-        "class Net(torch.nn.Linear):\n"
-        "    def forward(self, crops):\n        return super().forward(crops.mean(dim=(2, 3)))\n"
-        "def network():\n"
-        "    torch.manual_seed(int(Path(__file__).with_name('seed').read_text()))\n    return Net(3, 4)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    prints = []
-    for seed in ("1", "2", "1"):
-        (tmp_path / "seed").write_text(seed)
-        prints.append(load_recognizer("weighted:network").fingerprint)
+        prints.append(load_recognizer("changing:network", gradients=False).fingerprint)
     assert prints[0] == prints[2]
     assert prints[0] != prints[1]
 

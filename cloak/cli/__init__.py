@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cloak import CloakError, UsageError, __version__
 from cloak.cli import bench, compare, detect, models, protect
-from cloak.cli.common import DETAILS, INTERRUPTED, NOT_DONE, WRONG_USAGE, make_printable
+from cloak.cli.common import DETAILS, INTERRUPTED, NOT_DONE, WRONG_USAGE, make_printable, tell
 
 COMMANDS = (protect, detect, compare, models, bench)
 
@@ -22,16 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except UsageError as error:
-        print(f"cloak: {error}", file=sys.stderr)
+        tell(error)
         return WRONG_USAGE
     except CloakError as error:
-        print(f"cloak: {error}", file=sys.stderr)
+        tell(error)
         return NOT_DONE
     except BrokenPipeError:  # whoever read the output has enough, as "head" does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_DONE
     except KeyboardInterrupt:
-        print(f"cloak: interrupted; {options.interrupted}", file=sys.stderr)
+        tell(f"interrupted; {options.interrupted}")
         return INTERRUPTED
     return code
 

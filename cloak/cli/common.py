@@ -66,6 +66,11 @@ def table_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
+def tell(sentence: object) -> None:
+    """What a user should know at once, beside the output."""
+    print(f"cloak: {sentence}", file=sys.stderr)
+
+
 def make_printable() -> None:
     """Output may be closed, or of an encoding that lacks letters of a photo's name: neither stops the work."""
     for name in ("stdout", "stderr"):

@@ -1,12 +1,11 @@
 """``cloak detect``."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloak import UsageError
-from cloak.cli.common import DONE, NOT_DONE, add_device, add_limits, limits_of, table_console
+from cloak.cli.common import DONE, NOT_DONE, add_device, add_limits, limits_of, table_console, tell
 from cloak.names import shown
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             print(survey.to_json(), flush=True)
         if survey.reason:
-            print(f"cloak: {survey.reason}", file=sys.stderr)
+            tell(survey.reason)
     if not options.json:
         from cloak.report import faces_table
 

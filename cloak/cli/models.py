@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TransferSpeedColumn
 
 from cloak import CloakError, UsageError
-from cloak.cli.common import DONE, NOT_DONE, RECOGNISERS, add_device, add_quiet, table_console
+from cloak.cli.common import DONE, NOT_DONE, RECOGNISERS, add_device, add_quiet, table_console, tell
 
 if TYPE_CHECKING:
     from cloak.cli.common import Subparsers
@@ -60,14 +59,10 @@ def add_parser(commands: "Subparsers") -> None:
     check.set_defaults(run=check_model)
 
 
-def _tell(sentence: str) -> None:
-    print(f"cloak: {sentence}", file=sys.stderr)
-
-
 def list_models(options: argparse.Namespace) -> int:
     from cloak.models import known_models
 
-    models = known_models(_tell)
+    models = known_models(tell)
     if options.json:
         print(json.dumps([model.to_dict() for model in models], ensure_ascii=False, indent=1))
         return DONE
@@ -81,7 +76,7 @@ def fetch_models(options: argparse.Namespace) -> int:
     """Download each; one that fails does not keep the others."""
     from cloak.models import find_model, known_models
 
-    recommended = [model for model in known_models(_tell) if model.recommended] if options.recommended else []
+    recommended = [model for model in known_models(tell) if model.recommended] if options.recommended else []
     models = [*(find_model(name) for name in options.names), *recommended]
     if not models:
         raise UsageError("expected names of recognisers or --recommended, got none; cloak models list has the names")
@@ -91,7 +86,7 @@ def fetch_models(options: argparse.Namespace) -> int:
             _fetch(model, quiet=options.quiet)
         except CloakError as error:
             failed = True
-            print(f"cloak: {error}", file=sys.stderr)
+            tell(error)
     return NOT_DONE if failed else DONE
 
 
@@ -132,7 +127,7 @@ def verify_models(options: argparse.Namespace) -> int:
     wrong_ones: list[str] = []
     models = [find_model(name) for name in options.names] or known_models(wrong_ones.append)
     for sentence in wrong_ones:
-        _tell(sentence)
+        tell(sentence)
     failed = bool(wrong_ones)
     wrong = (DAMAGED, ABSENT) if options.names else (DAMAGED,)
     for model in models:

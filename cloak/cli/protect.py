@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from cloak.cli.common import (
     add_quiet,
     limits_of,
     table_console,
+    tell,
 )
 from cloak.cli.engines import make_absolute
 from cloak.cli.working import Outcome, left_to_do, work
@@ -156,9 +156,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.quiet:
             print(f"picture: {shown(options.picture)}")
     if outcome.left:
-        print(
-            f"cloak: interrupted with {outcome.left} photos left; run the same command again to go on", file=sys.stderr
-        )
+        tell(f"interrupted with {outcome.left} photos left; run the same command again to go on")
         return INTERRUPTED
     return NOT_DONE if outcome.failed else DONE
 
@@ -205,7 +203,7 @@ def _show_plan(options: argparse.Namespace) -> int:
         table_console().print(plan_table(plans))
         print("No photo was written.")
     for sentence in (*todo.failed, *(plan.error for plan in failed)):
-        print(f"cloak: {sentence}", file=sys.stderr)
+        tell(sentence)
     if options.report:
         _write_lines([plan.to_json() for plan in plans], options.report)
     return NOT_DONE if failed or todo.failed else DONE

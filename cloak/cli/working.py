@@ -3,7 +3,6 @@
 import argparse
 import os
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cloak import PhotoReport, UsageError
+from cloak.cli.common import tell
 from cloak.cli.engines import engine_for, stage_of
 from cloak.files import Shard, is_folder, lay_out
 from cloak.names import shown
@@ -69,15 +69,15 @@ class Outcome:
         if len(self.reports) < SHOWN:
             self.reports.append(report)
         if report.failed:
-            print(f"cloak: {report.reason}", file=sys.stderr)
+            tell(report.reason)
 
     def add_earlier(self, count: int, failed: Sequence[str]) -> None:
         """Count photos of earlier runs, and tell again why some are not protected."""
         self.earlier, self.earlier_failed = count, len(failed)
         for sentence in failed[:SHOWN]:
-            print(f"cloak: {sentence}", file=sys.stderr)
+            tell(sentence)
         if len(failed) > SHOWN:
-            print(f"cloak: and {len(failed) - SHOWN} others of earlier runs", file=sys.stderr)
+            tell(f"and {len(failed) - SHOWN} others of earlier runs")
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,7 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
         outcome.left = len(jobs) - outcome.counts.total()
         if journal and not outcome.left:
             journal.end()
-        if options.report and journal and not outcome.left:
-            outcome.lines = journal.report_lines()
+            outcome.lines = journal.report_lines() if options.report else []
     return outcome
 
 
@@ -182,10 +181,7 @@ def _shower(bar: Progress, quiet: bool) -> "Callable[[Standing], None]":
         if bar.disable and not quiet and rate and now - told >= EVERY:
             told = now
             left = timedelta(minutes=round((standing.photos - standing.photo) / rate))
-            print(
-                f"cloak: {standing.photo} of {standing.photos} photos, {rate:.1f} a minute, {left} left",
-                file=sys.stderr,
-            )
+            tell(f"{standing.photo} of {standing.photos} photos, {rate:.1f} a minute, {left} left")
 
     return show
 
@@ -235,7 +231,7 @@ def _finishing_on_interrupt() -> Iterator[Callable[[], bool]]:
     def stop(*_: object) -> None:
         stopped.set()
         signal.signal(signal.SIGINT, before)
-        print("cloak: finishing the photos in hand; Ctrl-C once more stops at once", file=sys.stderr)
+        tell("finishing the photos in hand; Ctrl-C once more stops at once")
 
     signal.signal(signal.SIGINT, stop)
     try:

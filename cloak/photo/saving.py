@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 
 from cloak.errors import SaveError
@@ -61,7 +62,8 @@ def _place_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
 
 
-def remove_parts(folder: Path, run: str) -> None:
-    """Remove what a process that was killed left of its temporary files."""
-    for path in folder.glob(f".cloak-{run}-*.part"):
-        path.unlink(missing_ok=True)
+def remove_parts(folder: Path, runs: Collection[str]) -> None:
+    """Remove what processes that were killed left of their temporary files."""
+    for path in folder.glob(".cloak-*-*.part"):
+        if path.name.split("-")[1] in runs:
+            path.unlink(missing_ok=True)
