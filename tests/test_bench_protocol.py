@@ -77,7 +77,7 @@ def test_methods_can_be_chosen_and_added(tmp_path: Path) -> None:
         ("fars = []\n" + MINIMAL, "expected fars between 0 and 1"),
         (MINIMAL + "photos = 1.5", "expected photos of cloaks as a whole number, got 1.5"),
         (MINIMAL + "photos = -1", "expected photos of cloaks as a whole number, got -1"),
-        (MINIMAL.replace('"pgd"', ""), r"expected methods and budgets in \[\[cloaks\]\], got none"),
+        (MINIMAL.replace('"pgd"', ""), r"expected either methods or files in each \[\[cloaks\]\] table"),
         (MINIMAL + "identity = 2", "expected identity of cloaks from 0 to the protocol's, got 2"),
         ('[[cloaks]]\nmethods = ["pgd"]\n', "evaluators"),
     ],

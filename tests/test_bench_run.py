@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance
 
 from cloak.bench import cloaking
 from cloak.bench.cloaking import Workshop
-from cloak.bench.protocol import Protocol, read_protocol
+from cloak.bench.protocol import Entry, Protocol, read_protocol
 from cloak.bench.run import run_protocol
 from cloak.bench.store import EmbeddingStore, Journal
 from cloak.cli import main
@@ -172,7 +172,8 @@ def test_a_photo_that_cannot_be_cloaked_is_reported_and_left_out(tmp_path: Path,
     workshop = Workshop(tmp_path / "out", torch.device("cpu"), 0)
     photos = [blank, tree / "people" / "grace" / "0.png"]
     journal = Journal(tmp_path / "out" / "j.sqlite")
-    failed, made = workshop.cloak(find_method("jpeg", 0.009), ("dlib",), photos, journal, lambda done: None)
+    entry = Entry(find_method("jpeg", 0.009), 1, ("dlib",))
+    failed, made = workshop.cloak(entry, photos, journal, lambda done: None)
     assert "no face was found in it" in failed["error"]
     assert made["error"] == ""
     assert (tmp_path / "out" / made["output"]).is_file()
@@ -188,7 +189,7 @@ def test_cloaks_know_people_by_the_photos_that_are_given(tmp_path: Path, tree: P
     method = replace(find_method("cloak", 0.009), steps=3, turns=1)
     photo, other = tree / "people" / "grace" / "0.png", tree / "distractors" / "grace_hopper.jpg"
     made = [
-        workshop.cloak(method, ("dlib",), [photo], journal, lambda done: None, known)[0]["content"]
+        workshop.cloak(Entry(method, 1, ("dlib",)), [photo], journal, lambda done: None, known)[0]["content"]
         for known in ({}, {"grace": (other,)}, {"grace": (other,)}, {"ada": (other,)})
     ]
     assert made[0] == made[3] != made[1] == made[2]

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,8 @@ from torch import Tensor
 
 from cloak.batches import Room, perturb
 from cloak.bench.evaluators import central_face
+from cloak.bench.foreign import cloaked_file, foreign_cloak
+from cloak.bench.protocol import Entry
 from cloak.bench.store import Journal
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector
@@ -23,7 +27,6 @@ from cloak.errors import CloakError
 from cloak.fading import eye_fading
 from cloak.identities import Identities, knowing
 from cloak.methods import Method
-from cloak.patches import FacePatch
 from cloak.photo import FINE_JPEG, read_photo, save_bytes
 from cloak.pipeline import Prepared, encode_protected, prepare, to_residuals
 from cloak.recognizers import Recognizer, find_source, load_recognizer
@@ -85,8 +88,7 @@ class Workshop:
 
     def cloak(
         self,
-        method: Method,
-        surrogates: Sequence[str],
+        entry: Entry,
         photos: Sequence[Path],
         journal: Journal,
         on_done: Callable[[int], None],
@@ -95,38 +97,40 @@ class Workshop:
         """One record for each photo, in order; see ``_record``. What is in the journal is not made again.
 
         Args:
-            method: what makes the cloaks.
-            surrogates: references of the recognisers that they are made against.
+            entry: what makes the cloaks, or where they are.
             photos: in folders named after the people.
             journal: of finished photos.
             on_done: called with the number of photos that are finished, as it grows.
             known: person -> the photos that the person is known by.
         """
-        sources = [find_source(reference, self.folder) for reference in surrogates]
+        sources = [find_source(reference, self.folder) for reference in entry.surrogates]
         prints = [
             source.fingerprint() if source.file else self.recognizer(reference).fingerprint
-            for source, reference in zip(sources, surrogates, strict=True)
+            for source, reference in zip(sources, entry.surrogates, strict=True)
         ]
         marks = [f"{found} {source.spec.share}" for found, source in zip(prints, sources, strict=True)]
-        keys = [self._key(method, marks, photo, known.get(photo.parent.name, ())) for photo in photos]
+        keys = [self._key(entry, marks, photo, known.get(photo.parent.name, ())) for photo in photos]
         finished = {key: record for key in keys if (record := journal.get(key)) and self._intact(record)}
         missing = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in finished]
         on_done(len(finished))
         for start in range(0, len(missing), PHOTOS_AT_ONCE):
             chunk = missing[start : start + PHOTOS_AT_ONCE]
-            made = self._make(method, surrogates, [photo for _, photo in chunk], known)
+            made = self._make(entry, [photo for _, photo in chunk], known)
             records = list(zip([key for key, _ in chunk], made, strict=True))
             journal.put(records)
             finished |= dict(records)
             on_done(len(finished))
         return [finished[key] | {"source": str(photo)} for key, photo in zip(keys, photos, strict=True)]
 
-    def _key(self, method: Method, surrogates: Sequence[str], photo: Path, known: Sequence[Path]) -> str:
+    def _key(self, entry: Entry, surrogates: Sequence[str], photo: Path, known: Sequence[Path]) -> str:
         """A hash of all that decides a cloaked file, but the code; with what can be read of it."""
-        settings = [asdict(method), surrogates, self.seed, self.device.type, photo.parent.name]
+        settings = [asdict(entry.method), surrogates, self.seed, self.device.type, photo.parent.name]
         settings += [file_sha256(path) for path in known]
+        if entry.files:
+            with suppress(CloakError):
+                settings.append(file_sha256(cloaked_file(photo, entry.files)))
         digest = hashlib.sha256(json.dumps(settings, default=str).encode() + photo.read_bytes()).hexdigest()
-        return f"{method.title}/{photo.name}/{digest}"
+        return f"{entry.method.title}/{photo.name}/{digest}"
 
     def _intact(self, record: dict[str, Any]) -> bool:
         """Whether the file of a record is still there as it was written."""
@@ -135,41 +139,42 @@ class Workshop:
         path = self.out / record["output"]
         return path.is_file() and file_sha256(path) == str(record["content"])
 
-    def _make(
-        self,
-        method: Method,
-        surrogates: Sequence[str],
-        photos: Sequence[Path],
-        known: Mapping[str, Sequence[Path]],
-    ) -> list[dict[str, Any]]:
+    def _make(self, entry: Entry, photos: Sequence[Path], known: Mapping[str, Sequence[Path]]) -> list[dict[str, Any]]:
         """Cloak photos; a record each."""
         records: list[dict[str, Any]] = [{"error": ""} for _ in photos]
         prepared: dict[int, Prepared] = {}
         for index, photo in enumerate(photos):
-            try:
-                found = prepare(read_photo(photo), str(photo), self.detector, method, self.seed)
-                identities = self._identities(tuple(known.get(photo.parent.name, ())), tuple(surrogates))
-                prepared[index] = _finely_saved(knowing(found, identities), method)
-            except CloakError as error:
-                name = f"{photo.parent.name}/{photo.name}"
-                records[index]["error"] = str(error).replace(str(photo), name)
+            with _noted(records[index], photo):
+                found = prepare(read_photo(photo), str(photo), self.detector, entry.method, self.seed)
+                identities = self._identities(tuple(known.get(photo.parent.name, ())), tuple(entry.surrogates))
+                prepared[index] = _finely_saved(knowing(found, identities), entry.method)
         started = time.perf_counter()
-        patches = [patch for item in prepared.values() for patch in item.patches]
-        deltas = iter(self._perturb(patches, surrogates, method) if method.saved else ())
-        each = (time.perf_counter() - started) / max(len(patches), 1)
-        for index, item in prepared.items():
+        deltas = self._perturb(list(prepared.values()), entry)
+        each = (time.perf_counter() - started) / max(sum(map(len, deltas)), 1)
+        for (index, item), own in zip(prepared.items(), deltas, strict=True):
             started = time.perf_counter()
-            target = self.out / "cloaked" / method.title / photos[index].parent.name / photos[index].name
-            if method.saved:
-                own = [next(deltas) for _ in item.patches]
-                recognizers = [self.recognizer(reference) for reference in surrogates]
-                data, _ = encode_protected(item, to_residuals(item, own), recognizers, method, str(target))
-            else:
-                data = photos[index].read_bytes()
-            save_bytes(data, target, overwrite=True)
-            seconds = each + (time.perf_counter() - started) / len(item.faces)
-            records[index] |= self._record(item, target, seconds)
+            with _noted(records[index], photos[index]):
+                target = self._save(entry, photos[index], item, own)
+                seconds = each + (time.perf_counter() - started) / len(item.faces)
+                records[index] |= self._record(item, target, None if entry.files else seconds)
         return records
+
+    def _save(self, entry: Entry, photo: Path, prepared: Prepared, deltas: Sequence[Tensor]) -> Path:
+        """Write the cloak of a photo; where it is."""
+        target = self.out / "cloaked" / entry.method.title / photo.parent.name / photo.name
+        if entry.files:
+            file = cloaked_file(photo, entry.files)
+            data = foreign_cloak(prepared, file, entry.method, str(target))
+            if entry.method.dssim == math.inf and file.suffix.lower() != photo.suffix.lower():
+                target = target.with_name(target.name + file.suffix)
+        elif entry.method.saved:
+            recognizers = [self.recognizer(reference) for reference in entry.surrogates]
+            residuals = to_residuals(prepared, deltas)
+            data, _ = encode_protected(prepared, residuals, recognizers, entry.method, str(target))
+        else:
+            data = photo.read_bytes()
+        save_bytes(data, target, overwrite=True)
+        return target
 
     def _identities(self, photos: tuple[Path, ...], surrogates: tuple[str, ...]) -> Identities:
         if not photos:
@@ -185,12 +190,17 @@ class Workshop:
             self.met[photos, surrogates] = found
         return self.met[photos, surrogates]
 
-    def _perturb(self, patches: Sequence[FacePatch], surrogates: Sequence[str], method: Method) -> list[Tensor]:
-        recognizers = [self.recognizer(reference) for reference in surrogates]
-        room = Room.of(self.device, method.crops_at_once(len(recognizers)))
-        return perturb(patches, recognizers, method, self.device, room=room)
+    def _perturb(self, prepared: Sequence[Prepared], entry: Entry) -> list[list[Tensor]]:
+        """Of each photo the perturbations of its faces; none where nothing is made here."""
+        if entry.files or not entry.method.saved:
+            return [[] for _ in prepared]
+        recognizers = [self.recognizer(reference) for reference in entry.surrogates]
+        room = Room.of(self.device, entry.method.crops_at_once(len(recognizers)))
+        patches = [patch for item in prepared for patch in item.patches]
+        deltas = iter(perturb(patches, recognizers, entry.method, self.device, room=room))
+        return [[next(deltas) for _ in item.patches] for item in prepared]
 
-    def _record(self, prepared: Prepared, target: Path, seconds: float) -> dict[str, Any]:
+    def _record(self, prepared: Prepared, target: Path, seconds: float | None) -> dict[str, Any]:
         """What is known of a cloaked file: where it is, what it cost, what of it can be seen."""
         original, saved = prepared.photo.pixels, read_photo(target).pixels
         face = central_face(prepared.faces, original)
@@ -208,6 +218,15 @@ class Workshop:
             "lpips": self.lpips(original, saved) if self.lpips else None,
             **seen,
         }
+
+
+@contextmanager
+def _noted(record: dict[str, Any], photo: Path) -> Iterator[None]:
+    """What cannot be done with a photo is told in its record, and the others go on."""
+    try:
+        yield
+    except CloakError as error:
+        record["error"] = str(error).replace(str(photo), f"{photo.parent.name}/{photo.name}")
 
 
 def _finely_saved(prepared: Prepared, method: Method) -> Prepared:

@@ -1,5 +1,6 @@
 """A protocol in TOML -> what is measured: whose photos, which cloaks, by whom, under what."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -7,9 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from cloak.bench.conditions import find_condition
+from cloak.bench.foreign import foreign_method
 from cloak.constraint import PENALTIES
 from cloak.errors import UsageError
-from cloak.methods import Method, find_method
+from cloak.methods import METHODS, Method, find_method
 from cloak.objectives import OBJECTIVES
 from cloak.recognizers import SURROGATES
 from cloak.steps import RULES, SPACES
@@ -22,23 +24,30 @@ CHOICES: Mapping[str, Collection[str]] = MappingProxyType(
 """Fields of a method that name an entry of a table."""
 
 
+USUAL_DSSIM = 0.009
+"""The budget of methods where none is given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cloaks:
-    """Some methods at some budgets, and what they are put through.
+    """Some methods at some budgets, or what other software made, and what they are put through.
 
     Attributes:
         methods: names of ``cloak.methods.METHODS``.
-        dssim: budgets of the face DSSIM; methods without a budget run once.
+        files: instead of methods, a folder with cloaks that other software made, see ``cloak.bench.foreign``.
+        dssim: budgets of the face DSSIM; methods without a budget run once. Files are measured as they are,
+            and brought to each budget besides.
         photos: how many of each person's photos are cloaked; 0: all that the protocol names.
         conditions: names of ``cloak.bench.conditions.CONDITIONS``.
-        label: joins the methods' names, for what differs from them.
+        label: joins the methods' names, for what differs from them; files have no other name.
         surrogates: recognisers that the cloaks are made against; empty: the protocol's.
         identity: from how many further photos the cloaks know each person; at most the protocol's.
         changes: fields of ``Method`` with other values, "views.FIELD" for those of its views.
     """
 
-    methods: tuple[str, ...]
-    dssim: tuple[float, ...] = (0.009,)
+    methods: tuple[str, ...] = ()
+    files: str = ""
+    dssim: tuple[float, ...] = ()
     photos: int = 0
     conditions: tuple[str, ...] = ("saved",)
     label: str = ""
@@ -46,16 +55,18 @@ class Cloaks:
     identity: int = 0
     changes: Mapping[str, Any] = field(default_factory=dict)
 
-    def method(self, name: str, dssim: float) -> Method:
-        """One of the methods at one of the budgets, changed and labelled.
+    def recipes(self) -> list[Method]:
+        """Each method at each budget, changed and labelled; of files, how far they may go.
 
         Raises:
             UsageError: an unknown method, budget or change.
         """
-        method = find_method(name, dssim)
+        if self.files:
+            return [foreign_method(self.label, dssim) for dssim in (math.inf, *self.dssim)]
+        found = [find_method(name, dssim) for name in self.methods for dssim in self.dssim or (USUAL_DSSIM,)]
         for key, value in self.changes.items():
-            method = _changed(method, key, value)
-        return replace(method, name=f"{name} {self.label}") if self.label else method
+            found = [_changed(method, key, value) for method in found]
+        return [replace(method, name=f"{method.name} {self.label}") if self.label else method for method in found]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +122,7 @@ class Entry:
         surrogates: references of the recognisers that it is made against.
         conditions: condition -> on how many of each person's photos.
         identity: from how many further photos each person is known.
+        files: the folder of the cloaks that other software made, of which this is one kind.
     """
 
     method: Method
@@ -118,6 +130,7 @@ class Entry:
     surrogates: tuple[str, ...]
     conditions: Mapping[str, int] = field(default_factory=dict)
     identity: int = 0
+    files: Path | None = None
 
     @property
     def name(self) -> str:
@@ -184,16 +197,26 @@ def _check(protocol: Protocol) -> None:
             raise ValueError(f"expected identity of cloaks from 0 to the protocol's, got {cloaks.identity!r}")
         if not isinstance(cloaks.photos, int) or cloaks.photos < 0:
             raise ValueError(f"expected photos of cloaks as a whole number, got {cloaks.photos!r}")
+        _check_files(cloaks)
     if not protocol.cloaks or not protocol.evaluators:
         raise ValueError("expected at least one [[cloaks]] table and one evaluator, got none")
     if not protocol.fars or not all(isinstance(far, float) and 0.0 < far < 1.0 for far in protocol.fars):
         raise ValueError(f"expected fars between 0 and 1, got {protocol.fars}")
-    entries = entries_of(protocol)
-    if not entries:
-        raise ValueError("expected methods and budgets in [[cloaks]], got none")
-    for entry in entries:
+    for entry in entries_of(protocol):
         for condition in entry.conditions:
             find_condition(condition)
+
+
+def _check_files(cloaks: Cloaks) -> None:
+    if bool(cloaks.methods) == bool(cloaks.files):
+        raise ValueError("expected either methods or files in each [[cloaks]] table, got neither or both")
+    if not set(cloaks.label).isdisjoint("/\\"):
+        raise ValueError(f"expected a label without slashes, got {cloaks.label!r}")
+    if cloaks.files and (cloaks.label in ("", *METHODS) or cloaks.surrogates or cloaks.identity or cloaks.changes):
+        raise ValueError(
+            "expected files with a label that is no method's name, and without surrogates, identity and changes; "
+            f"got {cloaks.files} as {cloaks.label!r}"
+        )
 
 
 def select_methods(protocol: Protocol, names: Sequence[str]) -> Protocol:
@@ -202,15 +225,42 @@ def select_methods(protocol: Protocol, names: Sequence[str]) -> Protocol:
     Raises:
         UsageError: an unknown method.
     """
-    first = protocol.cloaks[0]
-    chosen = [replace(cloaks, methods=tuple(n for n in cloaks.methods if n in names)) for cloaks in protocol.cloaks]
-    present = {name for cloaks in chosen for name in cloaks.methods}
+    first = next((cloaks for cloaks in protocol.cloaks if cloaks.methods), Cloaks())
+    chosen = [
+        cloaks
+        if cloaks.files and cloaks.label in names
+        else replace(cloaks, methods=tuple(n for n in cloaks.methods if n in names), files="")
+        for cloaks in protocol.cloaks
+    ]
+    present = {name for cloaks in chosen for name in (*cloaks.methods, cloaks.files and cloaks.label)}
     added = tuple(name for name in names if name not in present)
     if added:
         chosen.append(replace(first, methods=added))
-    selected = replace(protocol, cloaks=tuple(cloaks for cloaks in chosen if cloaks.methods))
+    selected = replace(protocol, cloaks=tuple(cloaks for cloaks in chosen if cloaks.methods or cloaks.files))
     entries_of(selected)
     return selected
+
+
+def add_files(protocol: Protocol, label: str, folder: Path) -> Protocol:
+    """The protocol with cloaks that other software made, at its first budgets and under its first conditions.
+
+    Raises:
+        UsageError: the label will not do.
+    """
+    first = protocol.cloaks[0]
+    budgets = first.dssim or (USUAL_DSSIM,)
+    added = Cloaks(files=str(folder), label=label, dssim=budgets, photos=first.photos, conditions=first.conditions)
+    try:
+        _check_files(added)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return replace(protocol, cloaks=(*protocol.cloaks, added))
+
+
+def without_places(protocol: Protocol) -> Protocol:
+    """The protocol as results state it: of the folders of files, no more than their names."""
+    named = [replace(cloaks, files=Path(cloaks.files).name) if cloaks.files else cloaks for cloaks in protocol.cloaks]
+    return replace(protocol, cloaks=tuple(named))
 
 
 def entries_of(protocol: Protocol) -> tuple[Entry, ...]:
@@ -222,18 +272,16 @@ def entries_of(protocol: Protocol) -> tuple[Entry, ...]:
     merged: dict[str, Entry] = {}
     for cloaks in protocol.cloaks:
         photos = min(cloaks.photos or protocol.cloaked, protocol.cloaked)
-        for name in cloaks.methods:
-            for dssim in cloaks.dssim:
-                surrogates = cloaks.surrogates or protocol.surrogates
-                method = cloaks.method(name, dssim)
-                conditions = dict.fromkeys(cloaks.conditions, photos)
-                entry = Entry(method, photos, surrogates, conditions, cloaks.identity)
-                old = merged.get(entry.name, entry)
-                if (old.method, old.surrogates, old.identity) != (method, surrogates, cloaks.identity):
-                    raise UsageError(f"expected a label for what differs from {entry.name}, got none")
-                conditions = {
-                    condition: max(old.conditions.get(condition, 0), entry.conditions.get(condition, 0))
-                    for condition in (*old.conditions, *entry.conditions)
-                }
-                merged[entry.name] = replace(entry, photos=max(old.photos, photos), conditions=conditions)
+        surrogates = () if cloaks.files else cloaks.surrogates or protocol.surrogates
+        files = protocol.folder / cloaks.files if cloaks.files else None
+        for method in cloaks.recipes():
+            entry = Entry(method, photos, surrogates, dict.fromkeys(cloaks.conditions, photos), cloaks.identity, files)
+            old = merged.get(entry.name, entry)
+            if replace(old, photos=photos, conditions=entry.conditions) != entry:
+                raise UsageError(f"expected a label for what differs from {entry.name}, got none")
+            conditions = {
+                condition: max(old.conditions.get(condition, 0), entry.conditions.get(condition, 0))
+                for condition in (*old.conditions, *entry.conditions)
+            }
+            merged[entry.name] = replace(entry, photos=max(old.photos, photos), conditions=conditions)
     return tuple(merged.values())

@@ -21,7 +21,7 @@ from cloak.bench.datasets import Dataset, read_dataset
 from cloak.bench.embedding import Album, Gaze, embed_all
 from cloak.bench.evaluators import load_evaluator
 from cloak.bench.lpips import find_lpips
-from cloak.bench.protocol import Entry, Protocol, entries_of
+from cloak.bench.protocol import Entry, Protocol, entries_of, without_places
 from cloak.bench.scoring import ROC_RATES, Score, score
 from cloak.bench.showcase import photos_to_show, show
 from cloak.bench.store import EmbeddingStore, Journal
@@ -65,14 +65,7 @@ def run_protocol(
     resumed = (out / JOURNAL).exists()
     if resumed and not resume:
         raise UsageError(f"{out}: holds an earlier run; pass --resume to finish it, or another --out")
-    dataset = read_dataset(
-        data,
-        people=protocol.people,
-        cloaked=protocol.photos_each,
-        distractors=protocol.distractors,
-        identity=protocol.identity,
-        seed=protocol.seed,
-    )
+    dataset = read_photos(protocol, data)
     evaluators = [load_evaluator(name, folder=protocol.folder, device=device) for name in protocol.evaluators]
     _refuse_equal_names([evaluator.name for evaluator in evaluators])
     gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
@@ -93,7 +86,7 @@ def run_protocol(
     tell("measuring", len(entries), len(entries))
     document = {
         "schema": 1,
-        "protocol": asdict(protocol) | {"folder": "", "data": data.name},
+        "protocol": asdict(without_places(protocol)) | {"folder": "", "data": data.name},
         "provenance": provenance(device) | {"seconds": time.perf_counter() - started, "resumed": resumed},
         "dataset": _described(dataset, clean),
         "evaluators": judge.evaluators,
@@ -108,6 +101,22 @@ def run_protocol(
 
 
 JOURNAL = "journal.sqlite"
+
+
+def read_photos(protocol: Protocol, data: Path) -> Dataset:
+    """The people and strangers of a protocol.
+
+    Raises:
+        UsageError: the folder cannot serve.
+    """
+    return read_dataset(
+        data,
+        people=protocol.people,
+        cloaked=protocol.photos_each,
+        distractors=protocol.distractors,
+        identity=protocol.identity,
+        seed=protocol.seed,
+    )
 
 
 def _refuse_equal_names(names: Sequence[str]) -> None:
@@ -128,7 +137,11 @@ def _cloak_all(
             tell(f"cloaking {name}", done, total)
 
         known = _known(dataset, entry)
-        made[entry.name] = workshop.cloak(entry.method, entry.surrogates, photos, journal, on_done, known)
+        made[entry.name] = workshop.cloak(entry, photos, journal, on_done, known)
+        if entry.files and all(record["error"] for record in made[entry.name]):
+            raise UsageError(
+                f"{entry.name}: none of its files can be measured; of the first: {made[entry.name][0]['error']}"
+            )
     return made
 
 
@@ -169,6 +182,7 @@ def describe(entry: Entry, records: Sequence[Mapping[str, Any]], protocol: Proto
         for measure in made[0][where] if made else ():
             values = np.array([record[where][measure] for record in made])
             visibility[where][measure] = {"mean": float(values.mean()), "max": float(values.max())}
+    seconds = [record["seconds_per_face"] for record in made if record["seconds_per_face"] is not None]
     lpips = [record["lpips"] for record in made if record["lpips"] is not None]
     return {
         "name": entry.name,
@@ -176,12 +190,12 @@ def describe(entry: Entry, records: Sequence[Mapping[str, Any]], protocol: Proto
         "dssim": entry.method.dssim if 0.0 < entry.method.dssim < 1.0 else None,
         "surrogates": [find_source(reference, protocol.folder).name for reference in entry.surrogates],
         "identity": entry.identity,
-        "settings": {key: str(value) for key, value in asdict(entry.method).items()},
+        "settings": {} if entry.files else {key: str(value) for key, value in asdict(entry.method).items()},
         "photos": entry.photos,
         "files": len(made),
         "unchanged": sum(record["unchanged"] for record in made),
         "failed": [record["error"] for record in records if record["error"]],
-        "seconds_per_face": float(np.median([record["seconds_per_face"] for record in made])) if made else None,
+        "seconds_per_face": float(np.median(seconds)) if seconds else None,
         "visibility": dict(visibility) | {"lpips": float(np.mean(lpips)) if lpips else None},
     }
 

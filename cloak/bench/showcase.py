@@ -42,16 +42,16 @@ def show(
 ) -> list[Shown]:
     """Cloak some photos by the entries that cloak the most photos of each person.
 
-    Photos without a face, or that a method cannot cloak, are left out.
+    Photos without a face, or that a method cannot cloak, are left out; so is what other software made of none.
     """
     largest = max(entry.photos for entry in entries)
     shown = [entry for entry in entries if entry.photos == largest and entry.method.saved]
     made = {}
     for number, entry in enumerate(shown):
         tell("cloaking the contact sheet", number, len(shown))
-        made[entry.name] = workshop.cloak(
-            entry.method, entry.surrogates, photos, journal, lambda done: None, known(entry)
-        )
+        records = workshop.cloak(entry, photos, journal, lambda done: None, known(entry))
+        if not entry.files or not all(record["error"] for record in records):
+            made[entry.name] = records
     tell("cloaking the contact sheet", len(shown), len(shown))
     rows: list[Shown] = []
     for index, photo in enumerate(photos):

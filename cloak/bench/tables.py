@@ -145,7 +145,9 @@ def remarks(results: Results, entry: Entry) -> Cell:
     parts, cloaks = [f"{entry['files']:,}"], entry["method"] != "none"
     if entry["photos"] < most_photos(results):
         parts.append(f"{entry['photos']} of {amount(most_photos(results), 'photo')} of each person")
-    if any(entry["surrogates"] != other["surrogates"] for other in results["entries"]):
+    if not entry["surrogates"]:
+        parts.append("made by other software")
+    elif any(entry["surrogates"] != other["surrogates"] for other in results["entries"] if other["surrogates"]):
         parts.append(f"against {', '.join(entry['surrogates'])}")
     if entry["unchanged"]:
         parts.append(f"identical to the original: {entry['unchanged']} of {entry['files']}")

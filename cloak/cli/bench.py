@@ -39,6 +39,19 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: bench/PROTOCOL)")
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these methods")
     parser.add_argument(
+        "--cloaked",
+        nargs="+",
+        default=[],
+        metavar="NAME=DIR",
+        help="also cloaks that other software made: DIR/PERSON/PHOTO, as they are and at the protocol's first budgets",
+    )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="DIR",
+        help="copy the photos that are to be cloaked to DIR/PERSON/PHOTO, for other software, and measure nothing",
+    )
+    parser.add_argument(
         "--surrogates",
         nargs="+",
         default=[],
@@ -63,8 +76,16 @@ def run(options: argparse.Namespace) -> int:
     missing = [name for name in ("matplotlib", "sklearn") if find_spec(name) is None]
     if missing:
         raise UsageError(f"cloak bench needs {' and '.join(missing)}; install them with: pip install 'cloak[bench]'")
-    from cloak.bench.command import run_command
+    from cloak.bench.command import export_originals, run_command
 
+    if options.export:
+        photos, people = export_originals(options)
+        if not options.quiet:
+            print(
+                f"{photos} photos of {people} people in {options.export}. Cloak them into another folder, the same "
+                f"people's folders and names, then: cloak bench {options.protocol} --cloaked NAME=FOLDER"
+            )
+        return DONE
     console = Console(stderr=True, quiet=options.quiet)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
