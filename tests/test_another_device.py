@@ -18,7 +18,7 @@ from cloak.methods import METHODS, MODES, Method
 from cloak.patches import FacePatch
 from cloak.photo import read_photo
 from cloak.pipeline import prepare
-from cloak.recognizers import SURROGATES, load_recognizer
+from cloak.recognizers import EMBEDDED, load_recognizer
 from tests.helpers import SAMPLES
 from tests.stand_in import POSSIBLE, StandIn, stand_in
 
@@ -56,7 +56,7 @@ def test_the_stand_in_refuses_what_a_gpu_refuses() -> None:
 def test_the_loop_finds_the_same_in_batches_there(patches: list[FacePatch]) -> None:
     method = replace(MODES["mid"], steps=12, turns=1)  # one turn of the rarest surrogate
     twice = [replace(patch, seed=patch.seed + more) for patch in patches for more in (0, 8)]
-    for here, there in zip(*on_both(twice, method, tuple(SURROGATES)), strict=True):
+    for here, there in zip(*on_both(twice, method, tuple(EMBEDDED)), strict=True):
         assert type(there) is torch.Tensor
         assert here.abs().mean() > 0.5 / 255
         assert (there - here).abs().mean() < 0.1 * here.abs().mean()

@@ -13,7 +13,7 @@ from cloak.constraint import PENALTIES
 from cloak.errors import UsageError
 from cloak.methods import METHODS, Method, find_method
 from cloak.objectives import OBJECTIVES
-from cloak.recognizers import SURROGATES
+from cloak.recognizers import EMBEDDED
 from cloak.steps import RULES, SPACES
 from cloak.toml import read_toml
 from cloak.views import ViewDistribution
@@ -99,7 +99,7 @@ class Protocol:
     distractors: int = 2000
     identity: int = 0
     evaluators: tuple[str, ...]
-    surrogates: tuple[str, ...] = SURROGATES
+    surrogates: tuple[str, ...] = EMBEDDED
     cloaks: tuple[Cloaks, ...]
     fars: tuple[float, ...] = (1e-2, 1e-3)
     resamples: int = 1000

@@ -22,7 +22,6 @@ __all__ = [
     "ARCFACE",
     "ARCHITECTURES",
     "EMBEDDED",
-    "SURROGATES",
     "InputSpec",
     "Recognizer",
     "RecognizerSpec",
@@ -32,11 +31,8 @@ __all__ = [
     "load_source",
 ]
 
-SURROGATES = ("dlib-robust", "sface", "mobilefacenet", "lightcnn", "facenet-ms1m")
-"""The recognisers that ship with cloak and that cloaks are made against."""
-
-EMBEDDED = ("dlib", *SURROGATES)
-"""All whose weights ship; dlib judges."""
+EMBEDDED = ("dlib-robust", "dlib", "sface", "mobilefacenet", "lightcnn", "facenet-ms1m")
+"""The recognisers that ship with cloak, all of which cloaks are made against."""
 
 
 def load_recognizer(
