@@ -1,9 +1,10 @@
 """The whole way on a GPU: from a folder of JPEGs of 12 megapixels to a folder of JPEGs.
 
-    python -m benchmarks.gpu --out benchmarks/results/gpu [--photos 400] [--device cuda] [--workers 16]
+    python -m benchmarks.gpu --out benchmarks/results/gpu [--photos 400] [--device cuda] [--workers N]
 
-Three things: faces a second of the loop alone, by the size of its batch; the whole command, with the
-GPU's utilisation looked at twice a second, without the first and last tenth; and the same photos by
+Three things: faces a second of the loop alone, by the size of its batch (the median of five runs, when
+what is planned once for a size is planned); the whole command, with the GPU's utilisation looked at
+twice a second, both without the first and last tenth, as the results come; and some of the photos by
 the CPU, whose similarities must be the same within noise. With ``--device cpu`` all but the
 utilisation is tried without a GPU. Writes OUT.json.
 """
@@ -19,7 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from cloak.pipeline import prepare
 SAMPLES = [Path(__file__).parent.parent / "samples" / name for name in ("astronaut.png", "grace_hopper.jpg")]
 SIZE = (3000, 4000)
 BATCHES = (1, 4, 16, 64, 128)
+WARM_UP, RUNS = 2, 5
 
 
 def large_photos(folder: Path, count: int) -> list[Path]:
@@ -60,10 +62,12 @@ def faces_a_second(cloaker: Cloaker, photo: Path, batches: Sequence[int]) -> Ite
     for batch in batches:
         cloaker._room = Room(batch)
         patches = [replace(patch, seed=number) for number in range(batch)]
-        cloaker.perturb(patches)  # what is done once for a size of the batch is done
-        start = synchronized(cloaker.device)
-        cloaker.perturb(patches)
-        yield {"asked": batch, "fitted": cloaker._room.faces, "rate": batch / (synchronized(cloaker.device) - start)}
+        taken = []
+        for _ in range(WARM_UP + RUNS):
+            start = synchronized(cloaker.device)
+            cloaker.perturb(patches)
+            taken.append(synchronized(cloaker.device) - start)
+        yield {"asked": batch, "fitted": cloaker._room.faces, "rate": batch / median(taken[WARM_UP:])}
 
 
 def command(source: Path, out: Path, device: str, workers: int) -> dict[str, Any]:
@@ -71,14 +75,16 @@ def command(source: Path, out: Path, device: str, workers: int) -> dict[str, Any
     report = out.with_suffix(".jsonl")
     words = ["protect", str(source), "-o", str(out), "--device", device, "--quiet", "--report", str(report)]
     words += ["--workers", str(workers)] if workers else []
-    start, used = time.perf_counter(), []
+    start, used = time.perf_counter(), list[float]()
     with subprocess.Popen([sys.executable, "-m", "cloak", *words]) as process:
         while process.poll() is None:
-            used += [utilisation()] if device == "cuda" else []
+            used += utilisation() if device == "cuda" else []
             time.sleep(0.5)
     if process.returncode not in (0, 1):
         raise SystemExit(f"the command ended with {process.returncode}")
     seconds = time.perf_counter() - start
+    written = sorted(path.stat().st_mtime for path in out.glob("*.jpg"))
+    first, last = len(written) // 10, len(written) - 1 - len(written) // 10
     reports = [json.loads(line) for line in report.read_text().splitlines()]
     faces = [face for one in reports for face in one["faces"]]
     steady = used[len(used) // 10 : len(used) - len(used) // 10]
@@ -86,6 +92,7 @@ def command(source: Path, out: Path, device: str, workers: int) -> dict[str, Any
         "seconds": seconds,
         "faces": len(faces),
         "faces a second": len(faces) / seconds,
+        "photos a second, steady": (last - first) / (written[last] - written[first]) if last > first else None,
         "utilisation": fmean(steady) if steady else None,
         "not protected": sum(not one["protected"] for one in reports),
         "similarity after": {
@@ -94,10 +101,11 @@ def command(source: Path, out: Path, device: str, workers: int) -> dict[str, Any
     }
 
 
-def utilisation() -> float:
-    """Percent, as nvidia-smi says."""
+def utilisation() -> list[float]:
+    """Percent, as nvidia-smi says of the first GPU; nothing where it does not know, as of a part of one (MIG)."""
     words = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-    return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[0])
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[0]
+    return [float(said)] if said.replace(".", "").isdigit() else []
 
 
 def main() -> None:
@@ -105,7 +113,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=400)
     parser.add_argument("--compared", type=int, default=16, help="photos that the CPU does as well")
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=0, help="else what the command chooses")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--out", type=Path, required=True, help="without suffix")
     options = parser.parse_args()

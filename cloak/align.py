@@ -6,6 +6,7 @@ Points are in pixels, x to the right and y down, and pixel centres lie at whole 
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -94,15 +95,20 @@ def warp(images: Tensor, matrices: Tensor, size: tuple[int, int], oversampling: 
     height, width = size
     rows = _sample_positions(height, oversampling, images)  # (hs,)
     columns = _sample_positions(width, oversampling, images)  # (ws,)
-    matrices = matrices.to(images)
+    matrices = matrices.to(images, non_blocking=True)
     shifts = matrices[:, None, None, :, 2]  # (n, 1, 1, 2)
     along_x = matrices[:, None, None, :, 0] * columns[:, None]  # (n, 1, ws, 2)
     along_y = matrices[:, None, None, :, 1] * rows[:, None, None]  # (n, hs, 1, 2)
     points = along_x + along_y + shifts  # (n, hs, ws, 2)
-    extent = points.new_tensor([images.shape[3], images.shape[2]])
+    extent = _extent(images.shape[3], images.shape[2], points.device, points.dtype)
     grid = (2.0 * points + 1.0) / extent - 1.0
     sampled = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return F.avg_pool2d(sampled, oversampling) if oversampling > 1 else sampled
+
+
+@lru_cache(maxsize=64)
+def _extent(width: int, height: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.tensor([width, height], device=device, dtype=dtype)
 
 
 def _sample_positions(length: int, oversampling: int, like: Tensor) -> Tensor:

@@ -26,16 +26,6 @@ BYTES_A_CROP = 60_000_000
 SHARE_OF_MEMORY = 0.8
 """Of the GPU's free memory, what batches may use."""
 
-BYTES_A_PROCESS, SHARE_BESIDE = 1_500_000_000, 0.5
-"""What a process that only looks for faces and compares them takes of a GPU, a guess; and the share of its free
-memory that all of them may take."""
-
-
-def fit_beside(processes: int, device: torch.device) -> bool:
-    """Whether a GPU has room for so many processes that look for faces, beside the one that runs the loop."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return processes * BYTES_A_PROCESS <= SHARE_BESIDE * free
-
 
 class Perturb(Protocol):
     """What finds the perturbation of each patch, (3, side, side), on the CPU; in the patches' order."""
@@ -64,8 +54,16 @@ class Room:
         fitting = int(SHARE_OF_MEMORY * free / (BYTES_A_CROP * crops))
         return cls(max(1, min(FACES_ON_GPU, fitting)))
 
+    def filling(self, faces: int) -> int:
+        """How many more make a batch of so many one of a usual size, a power of two.
+
+        CUDA's libraries plan each convolution anew for each size that they have not seen; a GPU that waits for
+        the next launch, as with small batches it does, has the room for nothing.
+        """
+        return min(self.faces, 1 << (faces - 1).bit_length()) - faces
+
     def halve(self, tried: int) -> None:
-        """Memory did not suffice for as many as were tried.
+        """Memory did not suffice for as many as were tried, nor perhaps for what filled them up.
 
         Raises:
             DeviceError: for a single face.
@@ -110,9 +108,10 @@ def perturb(
                 shares[indices[0]] = share * len(indices)
                 on_share(sum(shares) / len(patches))
 
-        batch = stack_patches([patches[index] for index in indices], device)
+        filled = [*indices, *[indices[-1]] * (0 if room is None else room.filling(len(indices)))]
+        batch = stack_patches([patches[index] for index in filled], device)
         deltas = cloak_patches(batch, recognizers, method, on_share_of_batch).cpu()
-        found = zip(indices, deltas, batch.sides, strict=True)
+        found = zip(indices, deltas, batch.sides, strict=False)  # without what only fills it
         return {index: delta[:, :side, :side].clone() for index, delta, side in found}
 
     alone = each(lambda index: run([index]), range(len(patches))) if room is None else _in_batches(patches, run, room)

@@ -16,7 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from cloak.errors import CloakError, UsageError, in_a_line
+from cloak.errors import CloakError, LostDeviceError, UsageError, in_a_line
 from cloak.files import Job, Layout
 from cloak.journal import Journal
 from cloak.machine import MEMORY_A_WORKER, usable_cores
@@ -241,11 +241,15 @@ class Protector:
             self._notes = RemoteNotes(notary)
             self._layout.reserve(self._notes.folder, self._notes.earlier)
             remove_leftovers(self._notes.earlier_runs)
+        try:
+            return list(self._work_through(cloaker, jobs, self._notes))
+        except LostDeviceError:  # a new process may use the GPU again; Ray begins one, and counts the photo's losses
+            os._exit(1)
+
+    def _work_through(self, cloaker: Cloaker, jobs: list[Job], notes: RemoteNotes) -> Iterator[PhotoReport]:
         if self._stage:
-            earlier = self._notes.earlier
-            done = self._stage.work_through(cloaker, jobs, self._notes, overwrite=self._overwrite, earlier=earlier)
-            return list(done)
-        return list(work_through(cloaker, self._layout, jobs, journal=self._notes, overwrite=self._overwrite))
+            return self._stage.work_through(cloaker, jobs, notes, overwrite=self._overwrite, earlier=notes.earlier)
+        return work_through(cloaker, self._layout, jobs, journal=notes, overwrite=self._overwrite)
 
     def _loaded(self) -> Cloaker:
         self._cloaker = self._cloaker or self._make_cloaker()

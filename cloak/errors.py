@@ -7,6 +7,7 @@ CloakError
 │   └── AlreadyCloakedError  it was cloaked before
 ├── SaveError                 the protected photo cannot be written
 ├── DeviceError               a GPU failed, or its memory did not suffice
+│   └── LostDeviceError       it failed, and this process can use it no more
 ├── WeightsError              a model file is absent, or not the one that the manifest names
 └── UsageError                an unknown mode, device or name, or paths that exclude each other
 
@@ -44,6 +45,10 @@ class SaveError(CloakError):
 
 class DeviceError(CloakError):
     """A GPU failed, or its memory did not suffice; it may do another time."""
+
+
+class LostDeviceError(DeviceError):
+    """A GPU failed in a way after which a process can use it no more; another process perhaps can."""
 
 
 class WeightsError(CloakError):

@@ -47,7 +47,7 @@ class Eye:
         size = self.recognizer.spec.size
         jitter = jitter_matrices(jitters.reshape(faces * count, JITTER_NUMBERS), self.method.views, size).numpy()
         alignments = self.alignments.repeat(count, axis=0)
-        matrices = torch.from_numpy(compose(alignments, jitter)).to(patches.device)
+        matrices = torch.from_numpy(compose(alignments, jitter)).to(patches.device, non_blocking=True)
         crops = warp(patches.repeat_interleave(count, dim=0), matrices, size, self.oversampling)
         if degradations:
             crops = degrade(crops, [degradation for degradation in degradations for _ in range(count)])

@@ -46,7 +46,7 @@ def jpeg(images: Tensor, qualities: Sequence[float]) -> Tensor:
         images: (n, 3, h, w) in 0..1, sides multiples of 16.
         qualities: of each, 1..100, as libjpeg's; 0 for one that stays as it is.
     """
-    scales = torch.tensor([_scale(quality) for quality in qualities], device=images.device)
+    scales = torch.tensor([_scale(quality) for quality in qualities]).to(images.device, non_blocking=True)
     to_ycc, back = _colours(images.device)
     planes = torch.einsum("ij,njhw->nihw", to_ycc, 255.0 * images)
     luminance = _coded(planes[:, :1] - 128.0, LUMINANCE, scales) + 128.0
@@ -68,7 +68,7 @@ def _coded(planes: Tensor, table: tuple[tuple[int, ...], ...], scales: Tensor) -
     """Planes (n, c, h, w) after the transform of each block, quantisation by scaled tables (n,), and the way back."""
     n, c, height, width = planes.shape
     cosines = _cosines(planes.device)
-    scaled = scales[:, None, None] * torch.tensor(table, device=planes.device)  # (n, 8, 8)
+    scaled = scales[:, None, None] * _table(table, planes.device)  # (n, 8, 8)
     steps = scaled.add(0.5).floor().clamp(1, 255).view(n, 1, 1, 8, 1, 8)
     rows = cosines @ planes.reshape(n, c, height // 8, 8, width)
     coefficients = (rows.reshape(-1, 8) @ cosines.T).view(n, c, height // 8, 8, width // 8, 8)
@@ -84,6 +84,11 @@ def _colours(device: torch.device) -> tuple[Tensor, Tensor]:
     """From RGB to brightness and colour, and back; (3, 3) each."""
     to_ycc = torch.tensor(TO_YCC)
     return to_ycc.to(device), torch.linalg.inv(to_ycc).to(device)
+
+
+@lru_cache
+def _table(table: tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
+    return torch.tensor(table, device=device)
 
 
 @lru_cache

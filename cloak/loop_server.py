@@ -21,7 +21,8 @@ from types import TracebackType
 from torch import Tensor
 
 from cloak.batches import Perturb
-from cloak.errors import CloakError, DeviceError, in_a_line
+from cloak.errors import CloakError, DeviceError, LostDeviceError, in_a_line
+from cloak.memory import device_is_lost, lost
 from cloak.patches import FacePatch
 
 MOST_AT_ONCE = 256
@@ -57,6 +58,8 @@ class RemoteLoop:
             raise
         if isinstance(answer, str):
             raise DeviceError(answer)
+        if isinstance(answer, LostDeviceError):
+            raise answer
         on_share(1.0)
         return list(answer)
 
@@ -120,11 +123,12 @@ class LoopServer:
             deltas = iter(self._perturb(patches, self._going_on))
             answers = [pickle.dumps([next(deltas) for _ in asked]) for asked, _ in requests]
         except Exception as error:  # whatever it is, those who wait must hear of it
-            if len(requests) > 1:  # and one must not take the others with it
+            if len(requests) > 1 and not device_is_lost(error):  # and one must not take the others with it
                 for request in requests:
                     self._answer([request])
                 return
-            answers = [pickle.dumps(in_a_line(error))] * len(requests)
+            told = lost(error) if device_is_lost(error) else in_a_line(error)
+            answers = [pickle.dumps(told)] * len(requests)
         for answer, (_, connection) in zip(answers, requests, strict=True):
             with suppress(OSError):  # the process has ended
                 connection.send_bytes(answer)

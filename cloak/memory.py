@@ -1,14 +1,32 @@
-"""When the memory of a GPU does not suffice."""
+"""When a GPU fails, or its memory does not suffice."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 
+from cloak.errors import LostDeviceError, in_a_line
+
 Result = TypeVar("Result")
 
 SHORT = ("out of memory", "ALLOC_FAILED", "unable to find an engine", "valid cuDNN algorithm")
 """What CUDA's libraries say then where PyTorch does not say it for them."""
+
+
+ACCELERATOR_ERRORS: tuple[type[Exception], ...] = tuple(filter(None, [getattr(torch, "AcceleratorError", None)]))
+"""What PyTorch (2.8 or newer) raises when a GPU itself failed: from then on all that a process asks of it fails."""
+
+
+def device_is_lost(error: BaseException) -> bool:
+    """Whether an error leaves a GPU that this process can use no more."""
+    return isinstance(error, (LostDeviceError, *ACCELERATOR_ERRORS))
+
+
+def lost(error: BaseException) -> LostDeviceError:
+    """That, for those who wait for the GPU's work."""
+    if isinstance(error, LostDeviceError):
+        return error
+    return LostDeviceError(f"the GPU failed ({in_a_line(error)}): run the same command again to go on")
 
 
 def unless_short(function: Callable[[], Result]) -> Result | None:

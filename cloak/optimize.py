@@ -17,7 +17,7 @@ from cloak.objectives import OBJECTIVES
 from cloak.patches import PatchBatch
 from cloak.recognizers.base import Recognizer
 from cloak.steps import RULES, SPACES
-from cloak.threads import each
+from cloak.threads import each, on_device
 from cloak.turns import shuffled, turn_order, turn_weights
 from cloak.views import MIRROR_NUMBER, NO_JITTER, Degradation, draw_degradations, draw_jitters, soften
 
@@ -53,7 +53,7 @@ def cloak_patches(
     eyes = [Eye.of(batch, recognizer, method) for recognizer in recognizers]
     jitters = draw_jitters(batch.seeds, method.steps, method.views.count)
     jitters[:, list(batch.cut_off), :, MIRROR_NUMBER] = NO_JITTER[MIRROR_NUMBER]
-    identities = each(lambda eye: eye.identity(batch), eyes)
+    identities = on_device(batch.pixels.device, lambda eye: eye.identity(batch), eyes)
     watchers = [Watcher(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))

@@ -19,6 +19,7 @@ from cloak.expected import expect
 from cloak.files import Job, Layout, lay_out
 from cloak.identities import Identities, identity_photos, knowing
 from cloak.measure import missed_faces, report_face
+from cloak.memory import device_is_lost, lost
 from cloak.metadata import Policy, check_policy
 from cloak.methods import find_mode
 from cloak.names import shown
@@ -190,6 +191,9 @@ class Cloaker:
             overwrite: whether a result that exists already is replaced.
             on_step: called with what is done, and the share of the photo that is done, 0..1.
             on_saving: called with the result's path just before it is written.
+
+        Raises:
+            LostDeviceError: the GPU failed, so that no other photo would fare better in this process.
         """
         start = time.perf_counter()
         try:
@@ -197,6 +201,8 @@ class Cloaker:
         except AlreadyCloakedError as error:
             report = PhotoReport(skipped=str(error))
         except PHOTO_ERRORS as error:
+            if device_is_lost(error):
+                raise lost(error) from error
             report = PhotoReport(error=sentence_on(error, job.source), passing=is_passing(error))
         on_step("done", 1.0)
         seconds = time.perf_counter() - start

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from cloak.errors import PHOTO_ERRORS, CloakError, UsageError, in_a_line
+from cloak.errors import PHOTO_ERRORS, CloakError, LostDeviceError, UsageError, in_a_line
 from cloak.files import Job, Layout, free_name, no_photos, photo_names
 from cloak.folders import cache_folder
 from cloak.journal import path_of
@@ -173,6 +173,8 @@ class Stage:
             return replace(report, output=place)
         except UsageError as error:
             return PhotoReport(error=str(error), passing=True)
+        except LostDeviceError:
+            raise
         except PHOTO_ERRORS as error:  # of the storage: may be gone another time
             return PhotoReport(error=f"{shown(job.source)}: {in_a_line(error)}", passing=True)
         finally:

@@ -50,6 +50,11 @@ def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Resu
     return list(_pool(_threads).map(function, items))
 
 
+def on_device(device: torch.device, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """``each`` on a CPU; on a GPU one after the other, whose libraries plan their work anew in every thread."""
+    return each(function, items) if device.type == "cpu" else [function(item) for item in items]
+
+
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "cloak", initializer=_begin)

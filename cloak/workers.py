@@ -51,18 +51,26 @@ class Workers:
         layout: that the photos belong to.
         count: of the processes.
         overwrite: whether results that exist already are replaced.
+        niceness: by how much they give way to others, where the system knows of it.
 
     Raises:
         CloakError: what ``make_cloaker`` raises; or a process died, as when memory is short.
     """
 
     def __init__(
-        self, make_cloaker: Callable[[], Cloaker], layout: Layout, count: int, *, overwrite: bool = False
+        self,
+        make_cloaker: Callable[[], Cloaker],
+        layout: Layout,
+        count: int,
+        *,
+        overwrite: bool = False,
+        niceness: int = 0,
     ) -> None:
         self.count = count
         threads = max(1, usable_cores() // count)
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(count, context, _begin, (_Worker(make_cloaker, layout, overwrite), threads))
+        worker = _Worker(make_cloaker, layout, overwrite)
+        self._pool = ProcessPoolExecutor(count, context, _begin, (worker, threads, niceness))
         try:
             with _interrupts_held():
                 described = self._pool.submit(_describe)
@@ -141,11 +149,13 @@ def in_groups(jobs: Sequence[Job]) -> list[list[Job]]:
     ]
 
 
-def _begin(worker: _Worker, threads: int) -> None:
+def _begin(worker: _Worker, threads: int, niceness: int) -> None:
     """In a new process."""
     import torch
 
     global _worker
+    if niceness and hasattr(os, "nice"):
+        os.nice(niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's matter
     torch.set_num_threads(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()

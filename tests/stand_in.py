@@ -22,6 +22,9 @@ MAY_MIX = ("aten::_to_copy", "aten::copy_", "aten::_copy_from", "aten::index", "
 MADE_BY_HAND = ("lift_fresh", "lift", "_to_copy", "detach", "alias")
 """Operations that PyTorch calls in a way which the general rule does not catch."""
 
+WAITS: list[str] = []
+"""Operations after which a GPU's process would go on only when all that was asked before is done, as they come."""
+
 LIBRARIES: list[Any] = []
 """What was registered; it lasts as long as this holds it."""
 
@@ -61,6 +64,8 @@ def compute(operation: Any, *args: Any, **kwargs: Any) -> Any:
     elsewhere = [one for one in given if isinstance(one, Tensor) and not isinstance(one, StandIn) and one.ndim]
     if here and elsewhere and name not in MAY_MIX:
         raise RuntimeError(f"{name}: tensors on {here[0].device} and, {tuple(elsewhere[0].shape)}, on the CPU")
+    if _waits(name, args, kwargs):
+        WAITS.append(name)
     asked = kwargs.get("device")
     stays = bool(here) if asked is None else torch.device(asked).type == stand_in().type
     plain_args, plain = tree_map(_on_cpu, (args, kwargs))
@@ -68,6 +73,19 @@ def compute(operation: Any, *args: Any, **kwargs: Any) -> Any:
     if name.endswith("_"):  # in place
         return args[0]
     return tree_map(lambda one: StandIn(one) if isinstance(one, Tensor) and stays else one, result)
+
+
+def _waits(name: str, args: Any, kwargs: Any) -> bool:
+    """A number that Python asks for; where something is; or a copy to the device or back that has to be complete."""
+    if name in ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select"):
+        return isinstance(args[0], StandIn)
+    if name == "aten::copy_":
+        places = [isinstance(one, StandIn) for one in args[:2]]
+        return places[0] != places[1] and not (args[2] if len(args) > 2 else kwargs.get("non_blocking"))
+    if name == "aten::_to_copy" and kwargs.get("device") is not None:
+        leaves, arrives = isinstance(args[0], StandIn), torch.device(kwargs["device"]).type == stand_in().type
+        return leaves != arrives and not kwargs.get("non_blocking")
+    return False
 
 
 def _on_cpu(given: Any) -> Any:

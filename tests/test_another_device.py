@@ -15,12 +15,13 @@ from cloak import Cloaker
 from cloak.batches import Room, perturb
 from cloak.detect import FaceDetector
 from cloak.methods import METHODS, MODES, Method
-from cloak.patches import FacePatch
+from cloak.optimize import cloak_patches
+from cloak.patches import FacePatch, stack_patches
 from cloak.photo import read_photo
 from cloak.pipeline import prepare
 from cloak.recognizers import EMBEDDED, load_recognizer
 from tests.helpers import SAMPLES
-from tests.stand_in import POSSIBLE, StandIn, stand_in
+from tests.stand_in import POSSIBLE, WAITS, StandIn, stand_in
 
 CPU = torch.device("cpu")
 
@@ -60,6 +61,20 @@ def test_the_loop_finds_the_same_in_batches_there(patches: list[FacePatch]) -> N
         assert type(there) is torch.Tensor
         assert here.abs().mean() > 0.5 / 255
         assert (there - here).abs().mean() < 0.1 * here.abs().mean()
+
+
+def test_no_step_waits_for_the_device(patches: list[FacePatch]) -> None:
+    device, method = stand_in(), replace(MODES["mid"], steps=12, turns=1)
+    recognizers, batch = [load_recognizer(name, device) for name in EMBEDDED], stack_patches(patches, device)
+    done: list[int] = []
+    for _ in range(2):  # what is kept for the next face is made by the first
+        WAITS.clear()
+        done.clear()
+        cloak_patches(batch, recognizers, method, lambda share: done.append(len(WAITS)))
+    assert len(done) == 12
+    assert WAITS[done[0] : done[-1]] == []
+    torch.ones(3).to(device)
+    assert WAITS[-1] == "aten::_to_copy"
 
 
 @pytest.mark.parametrize("name", ["noise", "pgd", "mifgsm-di", "fawkes-style", "lowkey-style"])

@@ -95,6 +95,15 @@ def test_short_memory_in_the_words_of_cudas_libraries(error: Exception, short: b
     assert unless_short(lambda: 3) == 3
 
 
+def test_batches_on_a_gpu_have_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, patches = Loop(monkeypatch), patches_of(*[50] * 5)
+    found = perturb(patches, (), METHOD, CPU, room=Room(64))
+    assert all(torch.equal(delta, patch.pixels) for delta, patch in zip(found, patches, strict=True))
+    assert loop.sizes == [8]
+    assert [Room(64).filling(faces) for faces in (1, 2, 3, 4, 5, 33, 64)] == [0, 0, 1, 0, 3, 31, 0]
+    assert Room(6).filling(5) == 1
+
+
 def test_on_a_cpu_each_face_goes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, patches, told = Loop(monkeypatch), patches_of(50, 70, 50), list[float]()
     assert Room.of(CPU, 1) is None

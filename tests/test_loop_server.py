@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cloak.errors import DeviceError
+from cloak.errors import DeviceError, LostDeviceError
 from cloak.loop_server import LoopServer, RemoteLoop
 from cloak.patches import FacePatch, cut_patch
 from tests.helpers import made_up_face, smooth_noise
@@ -91,6 +91,24 @@ def test_one_that_fails_does_not_take_the_others_with_it() -> None:
         errors = [answer.exception() for answer in answers]
     assert [bool(error) for error in errors] == [False, False, True, False, False]
     assert "the second does not fit" in str(errors[2])
+
+
+@pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this PyTorch does not tell a GPU's own errors")
+def test_a_gpu_that_fails_is_told_to_all_at_once() -> None:
+    free, calls = threading.Event(), list[int]()
+
+    def loop(patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None) -> list[Tensor]:
+        free.wait(20)
+        calls.append(len(patches))
+        if len(calls) > 1:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+        return doubled(patches)
+
+    with LoopServer(loop) as server, ThreadPoolExecutor(5) as pool:
+        answers = asked_by_five(server, pool, free)
+        errors = [answer.exception() for answer in answers]
+    assert calls == [1, 4]  # not tried again one by one
+    assert sum(isinstance(error, LostDeviceError) for error in errors) == 4
 
 
 def test_a_run_that_ends_stops_the_loop_and_tells_who_waits() -> None:

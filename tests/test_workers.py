@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -17,14 +17,16 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
-from cloak import Cloaker, CloakError, PhotoReport, Progress
+from cloak import Cloaker, CloakError, LostDeviceError, PhotoReport, Progress
 from cloak.batches import Perturb
 from cloak.cli import main
 from cloak.cli.engines import engine_for
 from cloak.files import Layout, lay_out
 from cloak.journal import Journal
 from cloak.loop_server import LoopServer
+from cloak.patches import FacePatch
 from cloak.workers import Workers
 from tests.fuzz import quick_cloaker, quick_results
 from tests.helpers import ROOT, contents, smooth_noise
@@ -148,7 +150,6 @@ def test_with_a_gpu_processes_leave_the_loop_to_the_first(
 ) -> None:
     quick_cloaker("default", monkeypatch.setattr)  # what ``on_gpu`` sets in this process ends with the test
     monkeypatch.setattr("cloak.examine.find_device", lambda device: torch.device("cuda"))
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (10**9, 10**9))
     layout = lay_out([photos], tmp_path)
     options = argparse.Namespace(engine="local", workers=2, device="cuda", overwrite=False)
     asked: list[int] = []
@@ -166,17 +167,20 @@ def test_with_a_gpu_processes_leave_the_loop_to_the_first(
     assert sum(asked) == 8
 
 
-@pytest.mark.parametrize(("gigabytes", "device"), [(5.9, "cpu"), (6.1, "cuda")])
-def test_processes_look_for_faces_on_the_gpu_where_it_has_room_for_all(
-    gigabytes: float, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_with_a_gpu_processes_look_on_the_cpu_give_way_and_are_two_a_core(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cloak.examine.find_device", lambda device: torch.device("cuda"))
-    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (int(gigabytes * 1e9), 10**12))
+    monkeypatch.setattr("cloak.cli.engines.usable_cores", lambda: 2)
     begun: list[argparse.Namespace] = []
+    asked: list[tuple[object, object]] = []
 
     @contextmanager
-    def workers(make: Callable[[], Cloaker], *rest: object, **options: object) -> Iterator[None]:
+    def workers(
+        make: Callable[[], Cloaker], layout: Layout, count: int, *, niceness: int, **options: object
+    ) -> Iterator[None]:
         make()
+        asked.append((count, niceness))
         yield
 
     def make(options: argparse.Namespace, loop: Perturb | None = None) -> Cloaker:
@@ -184,10 +188,48 @@ def test_processes_look_for_faces_on_the_gpu_where_it_has_room_for_all(
         return quick_cloaker("default", monkeypatch.setattr)
 
     monkeypatch.setattr("cloak.workers.Workers", workers)
-    options = argparse.Namespace(engine="local", workers=2, device="auto", overwrite=False)
-    with engine_for(options, lay_out([tmp_path], tmp_path / "out"), make):
+    options = argparse.Namespace(engine="local", workers=None, device="auto", overwrite=False)
+    layout = lay_out([photos], tmp_path / "out")
+    assert len(layout.jobs) == 8
+    with engine_for(options, layout, make):
         pass
-    assert [one.device for one in begun] == ["auto", device]
+    assert [one.device for one in begun] == ["auto", "cpu"]
+    assert asked == [(4, 5)]
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system knows no niceness")
+def test_processes_give_way(photos: Path, tmp_path: Path) -> None:
+    with Workers(QUICK, lay_out([photos], tmp_path), 1, niceness=3):
+        (child,) = multiprocessing.active_children()
+        assert os.getpriority(os.PRIO_PROCESS, child.pid or 0) == os.getpriority(os.PRIO_PROCESS, 0) + 3
+
+
+class Failing:
+    """Makes Cloakers whose GPU fails at the third photo."""
+
+    def __call__(self) -> Cloaker:
+        cloaker, count = quick_cloaker("default"), iter(range(100))
+        perturb = cloaker._loop
+
+        def failing(patches: Sequence[FacePatch], on_share: Callable[[float], None] = print) -> list[Tensor]:
+            if next(count) == 2:
+                raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nfor debugging")
+            return perturb(patches, on_share)
+
+        cloaker._loop = failing
+        return cloaker
+
+
+@pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this PyTorch does not tell a GPU's own errors")
+def test_a_gpu_that_fails_ends_the_run_which_can_go_on(
+    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    layout = lay_out([photos], tmp_path)
+    with pytest.raises(LostDeviceError, match=r"^the GPU failed \(CUDA error: an illegal .*\): run the same command"):
+        share(layout, tmp_path, Failing())
+    assert 0 < len(list(tmp_path.rglob("*.png"))) < 8
+    share(layout, tmp_path, QUICK)
+    assert contents(tmp_path) == undisturbed
 
 
 def test_a_process_that_cannot_begin_is_a_sentence() -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PHOTOS_A_WORKER = 2
 """So many make up for the seconds that a process takes to start."""
 
+PROCESSES_BESIDE_A_GPU, NICENESS = 2, 5
+"""Processes a core where a GPU cloaks, since they wait for it; and how they give way to the one that serves it."""
+
 
 @contextmanager
 def engine_for(
@@ -49,20 +52,17 @@ def engine_for(
     from cloak.examine import find_device
     from cloak.workers import Workers
 
-    device = find_device(options.device)
-    if device.type == "cpu":
+    if find_device(options.device).type == "cpu":
         with Workers(partial(make_cloaker, options), layout, count, overwrite=options.overwrite) as workers:
             yield workers
         return
-    from cloak.batches import fit_beside
     from cloak.loop_server import LoopServer
 
-    looking = _on(device.type if fit_beside(count, device) else "cpu", options)
-    with (
-        LoopServer(make_cloaker(options).perturb) as server,
-        Workers(partial(make_cloaker, looking, server.loop), layout, count, overwrite=options.overwrite) as workers,
-    ):
-        yield workers
+    count = options.workers or sensible_count(len(layout.jobs), PROCESSES_BESIDE_A_GPU * usable_cores())
+    with LoopServer(make_cloaker(options).perturb) as server:
+        make = partial(make_cloaker, _on("cpu", options), server.loop)
+        with Workers(make, layout, count, overwrite=options.overwrite, niceness=NICENESS) as workers:
+            yield workers
 
 
 def _on_ray(
@@ -112,6 +112,6 @@ def stage_of(options: argparse.Namespace) -> "Stage | None":
     return Stage(Folder(source), Folder(out))
 
 
-def sensible_count(photos: int) -> int:
-    """How many processes a number of photos is worth, on this machine."""
-    return max(1, min(usable_cores(), photos // PHOTOS_A_WORKER, usable_memory() // MEMORY_A_WORKER))
+def sensible_count(photos: int, most: int = 0) -> int:
+    """How many processes a number of photos is worth, on this machine; at most one a core, or as many as is said."""
+    return max(1, min(most or usable_cores(), photos // PHOTOS_A_WORKER, usable_memory() // MEMORY_A_WORKER))

@@ -229,27 +229,19 @@ def _print_summary(outcome: Outcome, *, hint: bool) -> None:
 
 
 def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Cloaker":
-    """What the options ask for; perhaps another process runs the loop, and then this one can do without a GPU."""
+    """What the options ask for; perhaps another process runs the loop."""
     from cloak import Cloaker
 
-    def make(device: str) -> Cloaker:
-        return Cloaker(
-            options.mode,
-            device=device,
-            loop=loop,
-            seed=options.seed,
-            surrogates=options.surrogates,
-            identity=options.identity,
-            metadata=options.metadata,
-            limits=limits_of(options),
-        )
-
-    try:
-        return make(options.device)
-    except RuntimeError:
-        if loop is None or options.device == "cpu":
-            raise
-    return make("cpu")
+    return Cloaker(
+        options.mode,
+        device=options.device,
+        loop=loop,
+        seed=options.seed,
+        surrogates=options.surrogates,
+        identity=options.identity,
+        metadata=options.metadata,
+        limits=limits_of(options),
+    )
 
 
 def _place(text: str) -> Path | str:
