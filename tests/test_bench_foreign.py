@@ -1,6 +1,7 @@
 """Cloaks that other software made, from their files to the tables."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_files_are_measured_as_they_are_and_at_a_budget(protocol: Path, tree: Pa
     assert at_budget == [path.suffix for path in sorted((tree / "people").glob("*/first.*"))]
     assert [[name for name, _ in columns] for *_, columns in shown] == [["theirs", "theirs@0.009"]] * 2
     assert results["protocol"]["cloaks"][1]["files"] == "theirs"
-    assert none["surrogates"]
+    assert none["surrogates"] == []
 
 
 def test_an_original_passed_off_as_a_cloak_is_exposed(protocol: Path, tree: Path, tmp_path: Path) -> None:
@@ -102,38 +103,121 @@ def test_a_file_that_changed_is_measured_anew(protocol: Path, tree: Path, tmp_pa
     assert seen[1] > 2 * seen[0]
 
 
-def test_what_cannot_be_measured_is_listed_and_the_others_go_on(protocol: Path, tree: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_measured_is_listed_and_the_others_go_on(
+    protocol: Path, tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = other_software(tree, tmp_path / "theirs", levels=8)
     (folder / "grace" / "first_cloaked.png").unlink()
     loaded = add_files(read_protocol(protocol), "theirs", folder)
     results, shown = run_protocol(loaded, tree, tmp_path / "out")
     raw = results["entries"][1]
     assert raw["files"] == 1
-    assert raw["failed"] == [
-        f"expected one cloak of it in {folder / 'grace'}, named first or first_SOMETHING; got none"
-    ]
+    assert raw["failed"] == ["expected one cloak of it in theirs/grace, named first or first_SOMETHING; got none"]
+    assert "theirs: 1 of 2 photos cannot be measured" in caplog.text
     assert len(shown) == 1
-    small = Image.open(folder / "astro" / "first_cloaked.png").resize((80, 90))
-    small.save(folder / "astro" / "first_cloaked.png")
-    with pytest.raises(
-        UsageError, match=r"theirs: none of its files can be measured; of the first: .*170 x 190 pixels"
-    ):
-        run_protocol(loaded, tree, tmp_path / "out", resume=True)
+    other_software(tree, folder, levels=8)  # what failed for its lack is measured when it is there
+    results, _ = run_protocol(loaded, tree, tmp_path / "out", resume=True)
+    assert [entry["failed"] for entry in results["entries"]] == [[]] * 3
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda image: image.resize((80, 90)), "expected 170 x 190 pixels, as the original has upright, got 80 x 90"),
+        (lambda image: image.transpose(Image.Transpose.ROTATE_180), "is it another photo, or turned"),
+    ],
+)
+def test_a_file_that_cannot_be_the_photos_cloak_is_refused(
+    spoil: Callable[[Image.Image], Image.Image], message: str, protocol: Path, tree: Path, tmp_path: Path
+) -> None:
+    folder = other_software(tree, tmp_path / "theirs", levels=8)
+    loaded = add_files(read_protocol(protocol), "theirs", folder)
+    astro = folder / "astro" / "first_cloaked.png"
+    spoil(Image.open(astro)).save(astro)
+    raw = run_protocol(loaded, tree, tmp_path / "out")[0]["entries"][1]
+    assert raw["files"] == 1
+    assert message in raw["failed"][0]
+    grace = folder / "grace" / "first_cloaked.png"
+    spoil(Image.open(grace)).save(grace)
+    with pytest.raises(UsageError, match="theirs: 2 of 2 photos cannot be measured; of the first: "):
+        run_protocol(loaded, tree, tmp_path / "again")
+
+
+def test_a_folder_with_no_cloak_at_all_is_refused_before_the_work(protocol: Path, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    loaded = add_files(read_protocol(protocol), "theirs", tmp_path / "theirs")
+    message = r"theirs: none of 2 photos has a cloak in .*theirs; of the first, astro/first"
+    with pytest.raises(UsageError, match=message):
+        run_protocol(loaded, tree, tmp_path / "out")
+    assert not (tmp_path / "out" / "cloaked").exists()
+
+
+def test_a_grey_photo_keeps_to_the_budget(protocol: Path, tree: Path, tmp_path: Path) -> None:
+    data, folder = tmp_path / "grey", tmp_path / "theirs"
+    for photo in (tree / "people").glob("*/*"):
+        target = data / photo.parent.name / f"{photo.stem}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        grey = Image.open(photo).convert("L")
+        grey.save(target)
+        cloak = np.stack([np.asarray(grey)] * 3, axis=2).astype(int)
+        cloak[..., 0] += np.random.default_rng(0).integers(-24, 25, cloak.shape[:2])
+        (folder / photo.parent.name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(cloak.clip(0, 255).astype(np.uint8)).save(folder / photo.parent.name / target.name)
+    entries = run_protocol(add_files(read_protocol(protocol), "theirs", folder), data, tmp_path / "out")[0]["entries"]
+    assert 0.007 < entries[2]["visibility"]["face"]["dssim"]["mean"] <= 0.009
+
+
+def test_photos_of_the_contact_sheet_take_no_places_of_the_datas(protocol: Path, tree: Path, tmp_path: Path) -> None:
+    """Even with the same names."""
+    shown = tmp_path / "shown" / "grace" / "first.jpg"
+    shown.parent.mkdir(parents=True)
+    Image.open(SAMPLES / "grace_hopper.jpg").save(shown)
+    protocol.write_text(
+        PROTOCOL.replace('"none"', '"noise"').replace("people = 2", f'people = 2\ncontact_sheet = ["{shown}"]')
+    )
+    results, sheet = run_protocol(read_protocol(protocol), tree, tmp_path / "out")
+    assert [caption for caption, *_ in sheet] == ["first"]
+    assert results["entries"][0]["files"] == 2
+    kept = tmp_path / "out" / "cloaked" / "noise@0.009" / "grace" / "first.jpg"
+    assert Image.open(kept).size == (170, 190)
 
 
 def test_a_cloak_is_found_by_its_originals_name(tmp_path: Path) -> None:
-    photo, home = tmp_path / "data" / "ada" / "ada_0001.jpg", tmp_path / "theirs" / "ada"
-    with pytest.raises(PhotoError, match="got none"):
+    photo, home = tmp_path / "data" / "ada" / "ada_0001.jpg", tmp_path / "theirs" / "people" / "ada"
+    for folder in (photo.parent, home):
+        folder.mkdir(parents=True)
+    photo.touch()
+    with pytest.raises(PhotoError, match="in theirs/ada, named ada_0001 or ada_0001_SOMETHING; got none"):
         cloaked_file(photo, tmp_path / "theirs")
-    home.mkdir(parents=True)
-    for name in ("ada_0001_cloaked.png", "ada_00010_cloaked.png", "ada_0001_cloaked.txt", "ada_0002_cloaked.png"):
+    for name in ("ada_0001_cloaked.PNG", "ada_00010_cloaked.png", "ada_0001_cloaked.txt", "ada_0002_cloaked.png"):
         (home / name).touch()
-    assert cloaked_file(photo, tmp_path / "theirs") == home / "ada_0001_cloaked.png"
+    (home / "ada_0001_folder.png").mkdir()
+    assert cloaked_file(photo, tmp_path / "theirs") == home / "ada_0001_cloaked.PNG"
     (home / "ada_0001_attacked.png").touch()
-    with pytest.raises(PhotoError, match=r"got ada_0001_attacked\.png, ada_0001_cloaked\.png"):
+    with pytest.raises(PhotoError, match=r"got ada_0001_attacked\.png, ada_0001_cloaked\.PNG"):
         cloaked_file(photo, tmp_path / "theirs")
     (home / "ada_0001.webp").touch()
     assert cloaked_file(photo, tmp_path / "theirs") == home / "ada_0001.webp"
+
+
+def test_another_photos_cloak_is_not_taken(tmp_path: Path) -> None:
+    data, home = tmp_path / "data" / "ada", tmp_path / "theirs" / "ada"
+    for folder in (data, home):
+        folder.mkdir(parents=True)
+    for name in ("me.jpg", "me_2.jpg", "x.jpg", "x.png"):
+        (data / name).touch()
+    (home / "me_2_cloaked.png").touch()
+    assert cloaked_file(data / "me_2.jpg", tmp_path / "theirs").name == "me_2_cloaked.png"
+    with pytest.raises(PhotoError, match="named me or me_SOMETHING; got none"):
+        cloaked_file(data / "me.jpg", tmp_path / "theirs")
+    (home / "me_cloaked.png").touch()
+    assert cloaked_file(data / "me.jpg", tmp_path / "theirs").name == "me_cloaked.png"
+    (home / "x_cloaked.png").touch()  # of which?
+    with pytest.raises(PhotoError, match="named x or x_SOMETHING"):
+        cloaked_file(data / "x.jpg", tmp_path / "theirs")
+    for name in ("x.jpg", "x.png"):
+        (home / name).touch()
+        assert cloaked_file(data / name, tmp_path / "theirs").name == name
 
 
 @pytest.mark.parametrize(
@@ -141,10 +225,17 @@ def test_a_cloak_is_found_by_its_originals_name(tmp_path: Path) -> None:
     [
         ('files = "theirs"', "expected files with a label that is no method's name"),
         ('files = "theirs"\nlabel = "cloak"', "expected files with a label that is no method's name"),
-        ('files = "theirs"\nlabel = "x"\nidentity = 1', "without surrogates, identity and changes"),
+        ('files = "theirs"\nlabel = "x"\nidentity = 1', "without identity and changes"),
         ('files = "theirs"\nlabel = "x"\nmethods = ["pgd"]', "expected either methods or files"),
         ('label = "x"', "expected either methods or files"),
-        ('files = "theirs"\nlabel = "a/b"', "expected a label without slashes"),
+        *[
+            (f'files = "theirs"\nlabel = "{label}"', "expected a label of letters")
+            for label in ("a/b", "..", "a$b", "_a")
+        ],
+        ('methods = "pgd"', r"expected methods as a list, got 'pgd'"),
+        ('methods = ["pgd"]\ndssim = 0.009', r"expected dssim as a list, got 0\.009"),
+        ('methods = ["pgd"]\nlabel = 3', "expected label as a text, got 3"),
+        ('methods = ["pgd"]\nchanges = 3', "expected changes as a table, got 3"),
         ('files = "theirs"\nlabel = "x"\ndssim = [0.9]', r"expected a face DSSIM between 0 and \.5, got 0\.9"),
     ],
 )
@@ -187,8 +278,15 @@ def test_the_command_exports_photos_and_measures_what_comes_back(
         "none", "noisy", "noisy@0.009",
     ]  # fmt: skip
     tables = (out / "results.md").read_text()
-    assert "made by other software" in tables
+    assert "of other software, against what is not known" in tables
     capsys.readouterr()
+    arguments = ["bench", str(protocol), "--data", str(tree), "--out", str(tmp_path / "two"), "--methods", "none"]
+    both = [*arguments, "--cloaked", f"noisy={theirs}", "--cloaked", f"again={theirs}", "--quiet"]
+    assert main(both) == 0
+    entries = json.loads((tmp_path / "two" / "results.json").read_text())["entries"]
+    assert [entry["name"] for entry in entries] == ["none", "noisy", "noisy@0.009", "again", "again@0.009"]
+    assert main([*arguments, "--resume", "--cloaked", f"noisy={theirs}", f"noisy={exported}"]) == 2
+    assert "two of the cloaks are called noisy; give each its own label" in capsys.readouterr().err
     for wrong in ("noisy", "noisy=nowhere", f"={theirs}", f"pgd={theirs}"):
         assert main(["bench", str(protocol), "--data", str(tree), "--cloaked", wrong]) == 2
         assert "expected" in capsys.readouterr().err

@@ -12,10 +12,11 @@ pytest.importorskip("matplotlib")
 
 from cloak.bench import plots
 from cloak.bench.canvas import png
+from cloak.bench.evaluator_tables import sanity_table
 from cloak.bench.lookup import rates
 from cloak.bench.page import data_uri, html
 from cloak.bench.report import write_report
-from cloak.bench.tables import main_table, markdown, sanity_table, sections
+from cloak.bench.tables import main_table, markdown, sections
 from cloak.bench.text import Cell, Table, number, plain, table_markdown
 from tests.bench_results import ODD, made_up_results, measures
 from tests.helpers import smooth_noise

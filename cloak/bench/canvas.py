@@ -25,7 +25,7 @@ COLOURS: Mapping[str, str] = {
     "noise": "#7a7a7a",
     "jpeg": "#000000",
 }
-"""Method -> colour; others are OTHER."""
+"""Method -> colour; others have one of OTHERS."""
 
 MARKERS: Mapping[str, str] = {
     "cloak": "o",
@@ -37,10 +37,19 @@ MARKERS: Mapping[str, str] = {
     "jpeg": "P",
 }
 
-OTHER, CLEAN, IMPOSTOR, INK = "#b08a00", "#0072b2", "#8c8c8c", "#333333"
+OTHERS = ("#b08a00", "#8c510a", "#5e3c99", "#35978f", "#c51b7d")
+"""Colours of those without one of their own, in the order in which they come."""
+
+CLEAN, IMPOSTOR, INK = "#0072b2", "#8c8c8c", "#333333"
 
 SHADES = ("#eda36a", "#d55e00", "#8a3d00", "#3f1c00")
 """Of the entries of one plot, from the first to the last."""
+
+
+def colours_of(methods: Sequence[str]) -> dict[str, str]:
+    """Method -> colour, for all of a plot."""
+    others = [method for method in methods if method not in COLOURS]
+    return {**COLOURS, **{method: OTHERS[number % len(OTHERS)] for number, method in enumerate(others)}}
 
 
 def shades(count: int) -> tuple[str, ...]:
@@ -74,7 +83,7 @@ def panels_of(results: Results, height: float) -> tuple[Figure, dict[str, Axes]]
     names = evaluators(results)
     across = min(2, max(len(names), 1))
     down = -(-len(names) // across) or 1
-    figure = Figure(figsize=(4.6 * across, height * down + 0.9), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(max(4.6 * across, 6.6), height * down + 0.9), layout="constrained", facecolor="white")
     panels = {}
     for number, name in enumerate(names, start=1):
         axes = figure.add_subplot(down, across, number)

@@ -23,7 +23,7 @@ from cloak.bench.protocol import Entry
 from cloak.bench.store import Journal
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector
-from cloak.errors import CloakError
+from cloak.errors import CloakError, NoFaceError
 from cloak.fading import eye_fading
 from cloak.identities import Identities, knowing
 from cloak.methods import Method
@@ -93,6 +93,7 @@ class Workshop:
         journal: Journal,
         on_done: Callable[[int], None],
         known: Mapping[str, Sequence[Path]] = MappingProxyType({}),
+        place: str = "cloaked",
     ) -> list[dict[str, Any]]:
         """One record for each photo, in order; see ``_record``. What is in the journal is not made again.
 
@@ -102,11 +103,13 @@ class Workshop:
             journal: of finished photos.
             on_done: called with the number of photos that are finished, as it grows.
             known: person -> the photos that the person is known by.
+            place: the folder in ``out`` for what is made.
         """
-        sources = [find_source(reference, self.folder) for reference in entry.surrogates]
+        looking = () if entry.files else entry.surrogates
+        sources = [find_source(reference, self.folder) for reference in looking]
         prints = [
             source.fingerprint() if source.file else self.recognizer(reference).fingerprint
-            for source, reference in zip(sources, entry.surrogates, strict=True)
+            for source, reference in zip(sources, looking, strict=True)
         ]
         marks = [
             f"{found} {source.spec.share} {source.spec.weight:g}" for found, source in zip(prints, sources, strict=True)
@@ -117,9 +120,9 @@ class Workshop:
         on_done(len(finished))
         for start in range(0, len(missing), PHOTOS_AT_ONCE):
             chunk = missing[start : start + PHOTOS_AT_ONCE]
-            made = self._make(entry, [photo for _, photo in chunk], known)
+            made = self._make(entry, [photo for _, photo in chunk], known, place)
             records = list(zip([key for key, _ in chunk], made, strict=True))
-            journal.put(records)
+            journal.put([(key, record) for key, record in records if not record["passing"]])
             finished |= dict(records)
             on_done(len(finished))
         return [finished[key] | {"source": str(photo)} for key, photo in zip(keys, photos, strict=True)]
@@ -129,7 +132,7 @@ class Workshop:
         settings = [asdict(entry.method), surrogates, self.seed, self.device.type, photo.parent.name]
         settings += [file_sha256(path) for path in known]
         if entry.files:
-            with suppress(CloakError):
+            with suppress(CloakError, OSError):
                 settings.append(file_sha256(cloaked_file(photo, entry.files)))
         digest = hashlib.sha256(json.dumps(settings, default=str).encode() + photo.read_bytes()).hexdigest()
         return f"{entry.method.title}/{photo.name}/{digest}"
@@ -141,9 +144,11 @@ class Workshop:
         path = self.out / record["output"]
         return path.is_file() and file_sha256(path) == str(record["content"])
 
-    def _make(self, entry: Entry, photos: Sequence[Path], known: Mapping[str, Sequence[Path]]) -> list[dict[str, Any]]:
+    def _make(
+        self, entry: Entry, photos: Sequence[Path], known: Mapping[str, Sequence[Path]], place: str
+    ) -> list[dict[str, Any]]:
         """Cloak photos; a record each."""
-        records: list[dict[str, Any]] = [{"error": ""} for _ in photos]
+        records: list[dict[str, Any]] = [{"error": "", "passing": False} for _ in photos]
         prepared: dict[int, Prepared] = {}
         for index, photo in enumerate(photos):
             with _noted(records[index], photo):
@@ -156,14 +161,14 @@ class Workshop:
         for (index, item), own in zip(prepared.items(), deltas, strict=True):
             started = time.perf_counter()
             with _noted(records[index], photos[index]):
-                target = self._save(entry, photos[index], item, own)
+                target = self._save(entry, photos[index], item, own, self.out / place)
                 seconds = each + (time.perf_counter() - started) / len(item.faces)
                 records[index] |= self._record(item, target, None if entry.files else seconds)
         return records
 
-    def _save(self, entry: Entry, photo: Path, prepared: Prepared, deltas: Sequence[Tensor]) -> Path:
+    def _save(self, entry: Entry, photo: Path, prepared: Prepared, deltas: Sequence[Tensor], folder: Path) -> Path:
         """Write the cloak of a photo; where it is."""
-        target = self.out / "cloaked" / entry.method.title / photo.parent.name / photo.name
+        target = folder / entry.method.title / photo.parent.name / photo.name
         if entry.files:
             file = cloaked_file(photo, entry.files)
             data = foreign_cloak(prepared, file, entry.method, str(target))
@@ -224,11 +229,15 @@ class Workshop:
 
 @contextmanager
 def _noted(record: dict[str, Any], photo: Path) -> Iterator[None]:
-    """What cannot be done with a photo is told in its record, and the others go on."""
+    """What cannot be done with a photo is told in its record, and the others go on.
+
+    A photo without a face has none another time; all else is tried again by a run that goes on.
+    """
     try:
         yield
-    except CloakError as error:
+    except (CloakError, OSError) as error:
         record["error"] = str(error).replace(str(photo), f"{photo.parent.name}/{photo.name}")
+        record["passing"] = not isinstance(error, NoFaceError)
 
 
 def _finely_saved(prepared: Prepared, method: Method) -> Prepared:

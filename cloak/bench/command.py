@@ -29,10 +29,11 @@ def run_command(options: argparse.Namespace, tell: Callable[[str, int, int], Non
         UsageError: see ``run_protocol``.
     """
     protocol = read_protocol(options.protocol)
-    if options.methods:
-        protocol = select_methods(protocol, options.methods)
-    for label, folder in map(_named_folder, options.cloaked):
+    others = [_named_folder(given) for given in options.cloaked]
+    for label, folder in others:
         protocol = add_files(protocol, label, folder)
+    if options.methods:
+        protocol = select_methods(protocol, [*options.methods, *(label for label, _ in others)])
     if options.evaluators:
         protocol = replace(protocol, evaluators=tuple(_from_here(name) for name in options.evaluators))
     if options.surrogates:

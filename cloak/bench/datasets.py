@@ -117,7 +117,11 @@ def _people_folders(root: Path) -> tuple[Path, list[Path]]:
     for nest in NESTS:
         home = root / nest
         if home.is_dir():
-            folders = sorted(path for path in home.iterdir() if path.is_dir() and path.name != DISTRACTORS)
+            folders = sorted(
+                path
+                for path in home.iterdir()
+                if path.is_dir() and path.name != DISTRACTORS and not path.name.startswith(".")
+            )
             serving = [path for path in folders if len(_photos(path)) >= FEWEST_PHOTOS]
             if len(serving) >= 2:
                 return home, serving

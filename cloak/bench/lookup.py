@@ -37,8 +37,8 @@ DLIB = frozenset({"dlib", "dlib-cpp", "dlib-robust"})
 def role(results: Results, evaluator: str) -> str:
     """Whether the cloaks were made against this evaluator's network: "surrogate", "held out", or of some."""
     same = DLIB if evaluator in DLIB else {evaluator}
-    against = [not same.isdisjoint(entry["surrogates"]) for entry in results["entries"]]
-    if all(against):
+    against = [not same.isdisjoint(entry["surrogates"]) for entry in results["entries"] if entry["surrogates"]]
+    if against and all(against):
         return "surrogate"
     return "surrogate of some" if any(against) else "held out"
 
@@ -52,9 +52,17 @@ def evaluator_title(results: Results, name: str) -> str:
 def ordered_entries(results: Results) -> tuple[Entry, ...]:
     """The entries by budget, then by method as ``cloak.methods`` lists them: none first, ours last."""
     methods = {name: number for number, name in enumerate(METHODS)}
-    return tuple(
-        sorted(results["entries"], key=lambda entry: (entry["dssim"] or 0.0, methods.get(entry["method"], -1)))
-    )
+
+    def place(entry: Entry) -> tuple[float, int]:
+        unnamed = len(methods) if other_software(entry) else -1
+        return entry["dssim"] or 0.0, methods.get(entry["method"], unnamed)
+
+    return tuple(sorted(results["entries"], key=place))
+
+
+def other_software(entry: Entry) -> bool:
+    """Whether an entry's cloaks were made elsewhere."""
+    return bool(entry.get("other_software"))
 
 
 def record(
@@ -121,10 +129,10 @@ def without_cloak(results: Results, evaluator: str) -> Estimate:
 
 
 def shown_entries(results: Results) -> tuple[Entry, ...]:
-    """What plots of single entries show: our cloak on the most photos, else all that has a budget."""
+    """What plots of single entries show: our cloak on the most photos and those of others, else all with a budget."""
     full = [entry for entry in ordered_entries(results) if entry["photos"] == most_photos(results) and entry["files"]]
-    ours = [entry for entry in full if entry["method"] == "cloak"]
-    return tuple((ours or [entry for entry in full if entry["dssim"] is not None])[:MOST_SHOWN])
+    chosen = [entry for entry in full if entry["method"] == "cloak" or other_software(entry)]
+    return tuple((chosen or [entry for entry in full if entry["dssim"] is not None])[:MOST_SHOWN])
 
 
 MOST_SHOWN = 4

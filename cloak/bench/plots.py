@@ -9,12 +9,11 @@ from matplotlib.figure import Figure
 
 from cloak.bench.canvas import (
     CLEAN,
-    COLOURS,
     IMPOSTOR,
     INK,
     MARKERS,
-    OTHER,
     as_numbers,
+    colours_of,
     curve_of,
     draw_legend,
     error_bar,
@@ -62,6 +61,7 @@ def psr_against_dssim(results: Results) -> Figure:
     figure, panels = panels_of(results, height=3.5)
     far = rates(results)[0]
     methods = [name for name in dict.fromkeys(e["method"] for e in ordered_entries(results)) if name != "none"]
+    colours = colours_of(methods)
     reach = max((visibility(entry, "face", "dssim") or 0.0 for entry in results["entries"]), default=0.0) or 0.02
     for name, axes in panels.items():
         clean = without_cloak(results, name).get("value")
@@ -69,12 +69,12 @@ def psr_against_dssim(results: Results) -> Figure:
             axes.plot([0.0, reach], [clean] * 2, color=INK, linestyle="--", linewidth=1.2, label="no cloak", zorder=2)
         ends = [("no cloak", INK, reach, clean)] if clean is not None else []
         for method in methods:
-            end = _method_line(axes, results, method, name)
+            end = _method_line(axes, results, method, name, colours[method])
             if end and end[0] < NEAR * reach:  # too far from the other labels
                 place = (end[0] + 0.02 * reach, end[1] + 0.03)
-                axes.annotate(method, place, color=COLOURS.get(method, OTHER), fontsize=8.5)
+                axes.annotate(method, place, color=colours[method], fontsize=8.5)
             elif end:
-                ends.append((method, COLOURS.get(method, OTHER), *end))
+                ends.append((method, colours[method], *end))
         axes.set(xlim=(0.0, 1.38 * reach), ylim=(-0.03, 1.05))
         _label_ends(axes, ends, 1.06 * reach)
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 1.02 * reach])
@@ -85,9 +85,9 @@ def psr_against_dssim(results: Results) -> Figure:
     return figure
 
 
-def _method_line(axes: Axes, results: Results, method: str, evaluator: str) -> tuple[float, float] | None:
+def _method_line(axes: Axes, results: Results, method: str, evaluator: str, colour: str) -> tuple[float, float] | None:
     """Draw a method; where its line ends, None where it has no point."""
-    far, colour, points = rates(results)[0], COLOURS.get(method, OTHER), []
+    far, points = rates(results)[0], []
     for entry in ordered_entries(results):
         estimate, x = measured(record(entry, evaluator), f"psr@{far}"), visibility(entry, "face", "dssim")
         if entry["method"] == method and estimate and x is not None:
@@ -223,7 +223,8 @@ def _bars(
 ) -> None:
     """The bars of one entry, number ``index`` of ``count``."""
     measure, thick = f"psr@{rates(results)[0]}", 0.8 / count
-    colour = shades(count)[index] if entry["method"] == "cloak" else COLOURS.get(entry["method"], OTHER)
+    colours = colours_of([one["method"] for one in tested_entries(results)])
+    colour = shades(count)[index] if entry["method"] == "cloak" else colours[entry["method"]]
     label, tick = entry["name"], "without a cloak"
     for name, place in zip(names, places, strict=True):
         found = record(entry, evaluator, condition=name, photos=fewest_photos(entry))

@@ -1,28 +1,19 @@
 """A protocol in TOML -> what is measured: whose photos, which cloaks, by whom, under what."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from cloak.bench.changes import changed
 from cloak.bench.conditions import find_condition
 from cloak.bench.foreign import foreign_method
-from cloak.constraint import PENALTIES
 from cloak.errors import UsageError
 from cloak.methods import METHODS, Method, find_method
-from cloak.objectives import OBJECTIVES
 from cloak.recognizers import EMBEDDED
-from cloak.steps import RULES, SPACES
 from cloak.toml import read_toml
-from cloak.views import ViewDistribution
-
-CHOICES: Mapping[str, Collection[str]] = MappingProxyType(
-    {"rule": RULES, "space": SPACES, "objective": OBJECTIVES, "penalised": PENALTIES}
-)
-"""Fields of a method that name an entry of a table."""
-
 
 USUAL_DSSIM = 0.009
 """The budget of methods where none is given."""
@@ -38,9 +29,9 @@ class Cloaks:
         dssim: budgets of the face DSSIM; methods without a budget run once. Files are measured as they are,
             and brought to each budget besides.
         photos: how many of each person's photos are cloaked; 0: all that the protocol names.
-        conditions: names of ``cloak.bench.conditions.CONDITIONS``.
+        conditions: names of ``cloak.bench.conditions.CONDITIONS``; "saved" is always among them.
         label: joins the methods' names, for what differs from them; files have no other name.
-        surrogates: recognisers that the cloaks are made against; empty: the protocol's.
+        surrogates: recognisers that the cloaks are made against; empty: the protocol's, of files unknown.
         identity: from how many further photos the cloaks know each person; at most the protocol's.
         changes: fields of ``Method`` with other values, "views.FIELD" for those of its views.
     """
@@ -65,7 +56,7 @@ class Cloaks:
             return [foreign_method(self.label, dssim) for dssim in (math.inf, *self.dssim)]
         found = [find_method(name, dssim) for name in self.methods for dssim in self.dssim or (USUAL_DSSIM,)]
         for key, value in self.changes.items():
-            found = [_changed(method, key, value) for method in found]
+            found = [changed(method, key, value) for method in found]
         return [replace(method, name=f"{method.name} {self.label}") if self.label else method for method in found]
 
 
@@ -106,11 +97,6 @@ class Protocol:
     seed: int = 0
     contact_sheet: tuple[str, ...] = ()
 
-    @property
-    def photos_each(self) -> int:
-        """The most photos that any entry cloaks of one person."""
-        return max((cloaks.photos or self.cloaked) for cloaks in self.cloaks)
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -119,7 +105,8 @@ class Entry:
     Attributes:
         method: with its budget filled in.
         photos: how many of each person's photos.
-        surrogates: references of the recognisers that it is made against.
+        surrogates: references of the recognisers that it is made against; none where it looks at none, or
+            where those of other software are not stated.
         conditions: condition -> on how many of each person's photos.
         identity: from how many further photos each person is known.
         files: the folder of the cloaks that other software made, of which this is one kind.
@@ -156,35 +143,18 @@ def read_protocol(path: Path) -> Protocol:
 
 def _build(kind: type[Any], given: Mapping[str, Any]) -> Any:
     """A dataclass from a table of TOML; lists become tuples."""
-    known = [item.name for item in fields(kind)]
+    known = {item.name: str(item.type) for item in fields(kind)}
     unknown = [key for key in given if key not in known]
     if unknown:
         raise ValueError(f"expected keys among {', '.join(known)}; got {', '.join(unknown)}")
+    for key, value in given.items():
+        if known[key].startswith("tuple") != isinstance(value, (list, tuple)):
+            raise ValueError(
+                f"expected {key} {'as' if known[key].startswith('tuple') else 'not as'} a list, got {value!r}"
+            )
+        if known[key] == "<class 'str'>" and not isinstance(value, str):
+            raise ValueError(f"expected {key} as a text, got {value!r}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
-
-
-def _changed(method: Method, key: str, value: Any) -> Method:
-    """A method with another value in one field, or in one of its views."""
-    of, _, inner = key.rpartition(".")
-    owner: Method | ViewDistribution = method.views if of == "views" else method
-    kept: Any = getattr(owner, inner, None)
-    if of not in ("", "views") or inner not in {item.name for item in fields(owner)}:
-        raise UsageError(f"expected a field of a method or views.FIELD to change, got {key!r}")
-    value = tuple(value) if isinstance(value, list) else value
-    value = float(value) if isinstance(kept, float) and isinstance(value, int) else value
-    if type(value) is not type(kept) or (isinstance(value, tuple) and not _alike(value, kept)):
-        raise UsageError(f"expected {key} like {kept!r}, got {value!r}")
-    if inner in CHOICES and value not in CHOICES[inner]:
-        raise UsageError(f"expected {key}, one of {', '.join(CHOICES[inner])}; got {value!r}")
-    changes: dict[str, Any] = {inner: value}
-    if isinstance(owner, ViewDistribution):
-        return replace(method, views=replace(owner, **changes))
-    return replace(method, **changes)
-
-
-def _alike(values: Sequence[Any], kept: Sequence[Any]) -> bool:
-    """Whether there are as many, and all numbers."""
-    return len(values) == len(kept) and all(isinstance(value, (int, float)) for value in values)
 
 
 def _check(protocol: Protocol) -> None:
@@ -198,6 +168,7 @@ def _check(protocol: Protocol) -> None:
         if not isinstance(cloaks.photos, int) or cloaks.photos < 0:
             raise ValueError(f"expected photos of cloaks as a whole number, got {cloaks.photos!r}")
         _check_files(cloaks)
+    _check_names(protocol)
     if not protocol.cloaks or not protocol.evaluators:
         raise ValueError("expected at least one [[cloaks]] table and one evaluator, got none")
     if not protocol.fars or not all(isinstance(far, float) and 0.0 < far < 1.0 for far in protocol.fars):
@@ -207,14 +178,24 @@ def _check(protocol: Protocol) -> None:
             find_condition(condition)
 
 
+NAME = re.compile(r"[^\W_][\w .,+()-]*")
+"""What names of files and of lines in plots may be made of."""
+
+
+def _check_names(protocol: Protocol) -> None:
+    for what, name in (("name", protocol.name), *(("label", cloaks.label) for cloaks in protocol.cloaks)):
+        if name and not NAME.fullmatch(name):
+            raise ValueError(f"expected a {what} of letters, digits, spaces and _ . , + ( ) -, got {name!r}")
+
+
 def _check_files(cloaks: Cloaks) -> None:
     if bool(cloaks.methods) == bool(cloaks.files):
         raise ValueError("expected either methods or files in each [[cloaks]] table, got neither or both")
-    if not set(cloaks.label).isdisjoint("/\\"):
-        raise ValueError(f"expected a label without slashes, got {cloaks.label!r}")
-    if cloaks.files and (cloaks.label in ("", *METHODS) or cloaks.surrogates or cloaks.identity or cloaks.changes):
+    if not isinstance(cloaks.changes, Mapping):
+        raise ValueError(f"expected changes as a table, got {cloaks.changes!r}")
+    if cloaks.files and (cloaks.label in ("", *METHODS) or cloaks.identity or cloaks.changes):
         raise ValueError(
-            "expected files with a label that is no method's name, and without surrogates, identity and changes; "
+            "expected files with a label that is no method's name, and without identity and changes; "
             f"got {cloaks.files} as {cloaks.label!r}"
         )
 
@@ -252,9 +233,11 @@ def add_files(protocol: Protocol, label: str, folder: Path) -> Protocol:
     added = Cloaks(files=str(folder), label=label, dssim=budgets, photos=first.photos, conditions=first.conditions)
     try:
         _check_files(added)
+        extended = replace(protocol, cloaks=(*protocol.cloaks, added))
+        _check_names(extended)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return replace(protocol, cloaks=(*protocol.cloaks, added))
+    return extended
 
 
 def without_places(protocol: Protocol) -> Protocol:
@@ -272,12 +255,15 @@ def entries_of(protocol: Protocol) -> tuple[Entry, ...]:
     merged: dict[str, Entry] = {}
     for cloaks in protocol.cloaks:
         photos = min(cloaks.photos or protocol.cloaked, protocol.cloaked)
-        surrogates = () if cloaks.files else cloaks.surrogates or protocol.surrogates
-        files = protocol.folder / cloaks.files if cloaks.files else None
+        files = protocol.folder / Path(cloaks.files).expanduser() if cloaks.files else None
+        asked = dict.fromkeys(("saved", *cloaks.conditions), photos)
         for method in cloaks.recipes():
-            entry = Entry(method, photos, surrogates, dict.fromkeys(cloaks.conditions, photos), cloaks.identity, files)
+            looking = cloaks.surrogates or (protocol.surrogates if method.steps else ())
+            entry = Entry(method, photos, looking, asked, cloaks.identity, files)
             old = merged.get(entry.name, entry)
             if replace(old, photos=photos, conditions=entry.conditions) != entry:
+                if files or old.files:
+                    raise UsageError(f"two of the cloaks are called {entry.name}; give each its own label")
                 raise UsageError(f"expected a label for what differs from {entry.name}, got none")
             conditions = {
                 condition: max(old.conditions.get(condition, 0), entry.conditions.get(condition, 0))

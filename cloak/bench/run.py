@@ -20,6 +20,7 @@ from cloak.bench.contact import Shown
 from cloak.bench.datasets import Dataset, read_dataset
 from cloak.bench.embedding import Album, Gaze, embed_all
 from cloak.bench.evaluators import load_evaluator
+from cloak.bench.foreign import check_files
 from cloak.bench.lpips import find_lpips
 from cloak.bench.protocol import Entry, Protocol, entries_of, without_places
 from cloak.bench.scoring import ROC_RATES, Score, score
@@ -73,10 +74,13 @@ def run_protocol(
     entries = entries_of(protocol)
     journal = Journal(out / JOURNAL)
     to_show = photos_to_show(protocol, dataset)
-    made = _cloak_all(workshop, entries, dataset, journal, tell)
-    shown = show(workshop, entries, to_show, journal, partial(_known, dataset), tell)
+    for entry in entries:
+        if entry.files:
+            check_files(entry.name, entry.files, _photos_of(entry, dataset))
     clean = _embed_clean(gaze, dataset, entries, tell)
     judge = Score.of(dataset, clean, [evaluator.name for evaluator in evaluators], protocol)
+    made = _cloak_all(workshop, entries, dataset, journal, tell)
+    shown = show(workshop, entries, to_show, dataset, journal, partial(_known, dataset), tell)
     results = []
     for number, entry in enumerate(entries):
         tell(f"measuring {entry.name}", number, len(entries))
@@ -112,7 +116,7 @@ def read_photos(protocol: Protocol, data: Path) -> Dataset:
     return read_dataset(
         data,
         people=protocol.people,
-        cloaked=protocol.photos_each,
+        cloaked=protocol.cloaked,
         distractors=protocol.distractors,
         identity=protocol.identity,
         seed=protocol.seed,
@@ -131,18 +135,24 @@ def _cloak_all(
     """Entry -> a record for each photo."""
     made = {}
     for entry in entries:
-        photos = [path for person in dataset.people for path in person.cloaked[: entry.photos]]
+        photos = _photos_of(entry, dataset)
 
         def on_done(done: int, name: str = entry.name, total: int = len(photos)) -> None:
             tell(f"cloaking {name}", done, total)
 
         known = _known(dataset, entry)
         made[entry.name] = workshop.cloak(entry, photos, journal, on_done, known)
-        if entry.files and all(record["error"] for record in made[entry.name]):
-            raise UsageError(
-                f"{entry.name}: none of its files can be measured; of the first: {made[entry.name][0]['error']}"
-            )
+        failed = [record["error"] for record in made[entry.name] if record["error"]]
+        if failed:
+            first = f"{entry.name}: {len(failed)} of {len(photos)} photos cannot be measured; of the first: {failed[0]}"
+            if len(failed) == len(photos):
+                raise UsageError(first)
+            logging.getLogger(__name__).warning("%s; results.md lists them", first)
     return made
+
+
+def _photos_of(entry: Entry, dataset: Dataset) -> list[Path]:
+    return [path for person in dataset.people for path in person.cloaked[: entry.photos]]
 
 
 def _known(dataset: Dataset, entry: Entry) -> dict[str, Sequence[Path]]:
@@ -190,6 +200,7 @@ def describe(entry: Entry, records: Sequence[Mapping[str, Any]], protocol: Proto
         "dssim": entry.method.dssim if 0.0 < entry.method.dssim < 1.0 else None,
         "surrogates": [find_source(reference, protocol.folder).name for reference in entry.surrogates],
         "identity": entry.identity,
+        "other_software": entry.files is not None,
         "settings": {} if entry.files else {key: str(value) for key, value in asdict(entry.method).items()},
         "photos": entry.photos,
         "files": len(made),

@@ -25,6 +25,7 @@ from cloak.bench.measures import (
 )
 from cloak.bench.protocol import Entry, Protocol
 from cloak.bench.scenarios import SCENARIOS, Item
+from cloak.errors import UsageError
 
 ROC_RATES = np.logspace(-4, 0, 41)
 """False-accept rates at which ROC curves are kept."""
@@ -64,6 +65,11 @@ class Score:
             other = clean.faces(name, unknown, [STRANGER] * len(unknown))
             everyone = own.joined(other)
             impostors[name], strangers[name] = np.sort(impostor_scores(everyone)), other
+            if not len(impostors[name]):
+                raise UsageError(
+                    f"{name}: expected faces in photos of two people or more, got none or one; look at --data, and "
+                    "whether the evaluator gives numbers for a single crop"
+                )
             thresholds[name] = {far: threshold_at_far(impostors[name], far) for far in protocol.fars}
             genuine = _pairs_within(own)
             described.append(
@@ -130,12 +136,13 @@ def score(judge: Score, entry: Entry, files: Mapping[Path, Path], album: Album) 
     Returns:
         ``records``, one for each condition, evaluator and scenario, and ``curves``.
     """
-    saved = entry.conditions.get("saved", 0)
-    # the saved file once more on the photos that other conditions saw, so that one can compare
-    fewer = sorted({photos for photos in entry.conditions.values() if photos < saved})
+    saved = entry.conditions["saved"]
+    # each condition once more on the photos that others saw, so that one can compare
+    counts = sorted(set(entry.conditions.values()))
+    again = [(condition, few) for condition, most in entry.conditions.items() for few in counts if few < most]
     everything = Album({**judge.clean.embedded, **album.embedded}, {})
     records, curves = [], []
-    for condition, photos in (*entry.conditions.items(), *(("saved", photos) for photos in fewer)):
+    for condition, photos in (*entry.conditions.items(), *again):
         for evaluator in judge.thresholds:
             view = _View(judge, files, everything, condition, evaluator, photos)
             place = {"condition": condition, "evaluator": evaluator, "photos": photos}

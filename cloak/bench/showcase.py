@@ -18,12 +18,12 @@ FROM_DATA = 3
 
 
 def photos_to_show(protocol: Protocol, dataset: Dataset) -> list[Path]:
-    """The protocol's own photos, or the first of some people.
+    """The protocol's own photos, or the first of some people: of those there are cloaks of other software, too.
 
     Raises:
         UsageError: the protocol names a photo that is not there.
     """
-    if not protocol.contact_sheet:
+    if not protocol.contact_sheet or any(cloaks.files for cloaks in protocol.cloaks):
         return [person.cloaked[0] for person in dataset.people[:FROM_DATA]]
     jobs = plan_jobs([protocol.folder / name for name in protocol.contact_sheet])
     for job in jobs:
@@ -36,22 +36,23 @@ def show(
     workshop: Workshop,
     entries: Sequence[Entry],
     photos: Sequence[Path],
+    dataset: Dataset,
     journal: Journal,
     known: Callable[[Entry], Mapping[str, Sequence[Path]]],
     tell: Callable[[str, int, int], None],
 ) -> list[Shown]:
     """Cloak some photos by the entries that cloak the most photos of each person.
 
-    Photos without a face, or that a method cannot cloak, are left out; so is what other software made of none.
+    Photos without a face, or that a method cannot cloak, are left out. Photos that are not the data's have a
+    folder of their own, whatever they are called.
     """
     largest = max(entry.photos for entry in entries)
     shown = [entry for entry in entries if entry.photos == largest and entry.method.saved]
-    made = {}
+    own = {photo for person in dataset.people for photo in person.cloaked}
+    place, made = "cloaked" if own.issuperset(photos) else "shown", {}
     for number, entry in enumerate(shown):
         tell("cloaking the contact sheet", number, len(shown))
-        records = workshop.cloak(entry, photos, journal, lambda done: None, known(entry))
-        if not entry.files or not all(record["error"] for record in records):
-            made[entry.name] = records
+        made[entry.name] = workshop.cloak(entry, photos, journal, lambda done: None, known(entry), place)
     tell("cloaking the contact sheet", len(shown), len(shown))
     rows: list[Shown] = []
     for index, photo in enumerate(photos):

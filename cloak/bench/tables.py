@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cloak.bench.evaluator_tables import evaluator_table, sanity_table
 from cloak.bench.lookup import (
     Entry,
     Results,
@@ -10,12 +11,12 @@ from cloak.bench.lookup import (
     measured,
     most_photos,
     ordered_entries,
+    other_software,
     rates,
     record,
-    role,
     visibility,
-    without_cloak,
 )
+from cloak.bench.protocol import USUAL_DSSIM
 from cloak.bench.scenario_tables import detection_table, robustness_tables, scenario_tables
 from cloak.bench.text import (
     DASH,
@@ -23,7 +24,6 @@ from cloak.bench.text import (
     Cell,
     Section,
     Table,
-    alone,
     amount,
     compared,
     number,
@@ -42,12 +42,6 @@ FIGURES: tuple[tuple[str, str], ...] = (
 
 FAILURES_SHOWN = 10
 """Of each entry; the JSON holds all."""
-
-TOLERANCE = 0.02
-"""How far a sanity row may lie from what is expected."""
-
-ENOUGH_IMPOSTORS = 10
-"""A threshold should have so many impostor pairs above it."""
 
 
 def markdown(results: Results) -> str:
@@ -129,7 +123,7 @@ def main_table(results: Results) -> Table:
         "Methods and budgets",
         f"PSR@{far}, evasion, saved file: with the cloak (95 % interval), and clean, the same comparisons without "
         "it; higher protects better. Visibility is the mean over the faces, measured on the saved files; a name "
-        "ends in the budget of the face DSSIM. PSNR of 100 stands for an identical face.",
+        "ends in the budget of the face DSSIM. PSNR of 100 stands for an identical face." + _failures_note(results),
         (
             "method@budget",
             "files",
@@ -140,20 +134,34 @@ def main_table(results: Results) -> Table:
     )
 
 
+def _failures_note(results: Results) -> str:
+    """A warning where methods are compared on different photos."""
+    if not any(entry["failed"] for entry in results["entries"]):
+        return ""
+    return (
+        " Where photos failed, a method is measured on the others only: its clean rate tells how much easier or "
+        "harder these are."
+    )
+
+
 def remarks(results: Results, entry: Entry) -> Cell:
     """What a reader must know of an entry's files: how many, against what, unchanged ones, failed ones."""
     parts, cloaks = [f"{entry['files']:,}"], entry["method"] != "none"
     if entry["photos"] < most_photos(results):
         parts.append(f"{entry['photos']} of {amount(most_photos(results), 'photo')} of each person")
-    if not entry["surrogates"]:
-        parts.append("made by other software")
-    elif any(entry["surrogates"] != other["surrogates"] for other in results["entries"] if other["surrogates"]):
+    if other_software(entry):
+        parts.append(f"of other software, against {', '.join(entry['surrogates']) or 'what is not known'}")
+    elif entry["surrogates"] and any(_differ(entry, other) for other in results["entries"]):
         parts.append(f"against {', '.join(entry['surrogates'])}")
     if entry["unchanged"]:
         parts.append(f"identical to the original: {entry['unchanged']} of {entry['files']}")
     if entry["failed"]:
         parts.append(f"{amount(len(entry['failed']), 'photo')} failed")
     return Cell("; ".join(parts), warning=bool(entry["failed"] or (cloaks and entry["unchanged"])))
+
+
+def _differ(entry: Entry, other: Entry) -> bool:
+    return bool(other["surrogates"]) and other["surrogates"] != entry["surrogates"]
 
 
 def failure_table(results: Results) -> tuple[Table, ...]:
@@ -165,78 +173,6 @@ def failure_table(results: Results) -> tuple[Table, ...]:
             rows.append(row(entry["name"], f"and {len(entry['failed']) - FAILURES_SHOWN} more, see results.json"))
     note = "They take no part in any number of their method."
     return (Table("Photos that were not cloaked", note, ("method@budget", "reason"), tuple(rows)),) if rows else ()
-
-
-def evaluator_table(results: Results) -> Table:
-    """Thresholds and what each evaluator achieves without a cloak."""
-    fars = rates(results)
-    rows = [
-        row(
-            evaluator["name"],
-            role(results, evaluator["name"]),
-            *(
-                cell
-                for far in fars
-                for cell in (number(evaluator["thresholds"].get(far)), alone(evaluator["clean_tar"].get(far) or {}))
-            ),
-            f"{evaluator['genuine_pairs']:,}",
-            f"{evaluator['impostor_pairs']:,}",
-            number(evaluator["detected"]),
-        )
-        for evaluator in results["evaluators"]
-    ]
-    columns = [heading for far in fars for heading in (f"threshold at FAR {far}", f"clean TAR@{far}")]
-    return Table(
-        "Evaluators on clean photos",
-        "Thresholds are cosines, found on all pairs of clean photos of different people, distractors included."
-        + _few_impostors(results),
-        ("evaluator", "role", *columns, "genuine pairs", "impostor pairs", "faces found"),
-        tuple(rows),
-    )
-
-
-def _few_impostors(results: Results) -> str:
-    """A warning where a threshold rests on too few pairs."""
-    pairs = min((evaluator["impostor_pairs"] for evaluator in results["evaluators"]), default=0)
-    few = [far for far in rates(results) if pairs * float(far) < ENOUGH_IMPOSTORS]
-    if not few:
-        return ""
-    return f" With {pairs:,} impostor pairs the threshold at FAR {', '.join(few)} is a rough one."
-
-
-def sanity_table(results: Results) -> Table:
-    """Probes whose answer is known."""
-    far = rates(results)[0]
-    rows = []
-    for sane in results["sanity"]:
-        clean = without_cloak(results, sane["evaluator"]).get("value")
-        for kind, words, expected in (
-            ("identical", "identical: the gallery's own photos", 0.0),
-            ("strangers", "strangers: photos of somebody else", 1.0 - float(far)),
-            ("original", "original: photos that were not cloaked", clean),
-        ):
-            found = measured({"measures": sane[kind]}, f"psr@{far}")
-            others = [number(sane[kind].get(m, {}).get("value")) for m in ("similarity", "rank1")]
-            rows.append(row(sane["evaluator"], words, alone(found), _expected(kind, expected), *others))
-            rows[-1] += (_verdict(found.get("value"), expected),)
-    return Table(
-        "Sanity: probes whose answer is known",
-        f"If the measures are right, PSR@{far} is 0 for photos that are compared with themselves, 1 - FAR for "
-        "strangers, and for uncloaked photos what stands under clean everywhere.",
-        ("evaluator", "probe", f"PSR@{far}", "expected", "similarity", "rank-1", "as expected"),
-        tuple(rows),
-    )
-
-
-def _expected(kind: str, value: float | None) -> str:
-    return {"identical": "0", "strangers": f"about {number(value)}"}.get(kind, f"as clean, {number(value)}")
-
-
-def _verdict(value: float | None, expected: float | None) -> Cell:
-    if value is None or expected is None:
-        return Cell(DASH)
-    fine = value == 0.0 if expected == 0.0 else abs(value - expected) <= TOLERANCE
-    return Cell("yes" if fine else "NO", warning=not fine)
 
 
 def visibility_table(results: Results) -> Table:
@@ -288,7 +224,10 @@ def protocol_table(results: Results) -> Table:
     ]
     for cloaks in protocol["cloaks"]:
         photos = amount(cloaks["photos"], "photo") + " each" if cloaks["photos"] else "all photos"
-        budgets = ", ".join(number(dssim, 4).rstrip("0") for dssim in cloaks["dssim"])
-        words = f"at face DSSIM {budgets}; {photos}; {', '.join(cloaks['conditions'])}"
-        rows.append(row(", ".join(cloaks["methods"]), words))
+        budgets = ", ".join(number(dssim, 4).rstrip("0") for dssim in cloaks["dssim"] or (USUAL_DSSIM,))
+        words = [f"at face DSSIM {budgets}", photos, ", ".join(cloaks["conditions"])]
+        words += [f"against {', '.join(against)}"] if (against := cloaks.get("surrogates")) else []
+        words += [f"{key} = {value}" for key, value in cloaks.get("changes", {}).items()]
+        named = f"files in {files}" if (files := cloaks.get("files")) else ", ".join(cloaks["methods"])
+        rows.append(row(f"{named} ({label})" if (label := cloaks.get("label")) else named, "; ".join(words)))
     return Table("Protocol", "", ("setting", "value"), tuple(rows))

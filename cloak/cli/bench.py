@@ -37,10 +37,11 @@ def add_parser(commands: "Subparsers") -> None:
         "--data", type=Path, metavar="DIR", help="a folder of photos for each person (default: the protocol's)"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: bench/PROTOCOL)")
-    parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these methods")
+    parser.add_argument("--methods", nargs="+", action="extend", default=[], metavar="NAME", help="only these methods")
     parser.add_argument(
         "--cloaked",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME=DIR",
         help="also cloaks that other software made: DIR/PERSON/PHOTO, as they are and at the protocol's first budgets",
@@ -54,6 +55,7 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument(
         "--surrogates",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME",
         help=f"instead of the protocol's: each {RECOGNISERS.removesuffix(', or auto')}",
@@ -61,6 +63,7 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument(
         "--evaluators",
         nargs="+",
+        action="extend",
         default=[],
         metavar="EVALUATOR",
         help="instead of the protocol's: dlib, dlib-cpp, SPEC.toml, module:function, insightface:DIR",
@@ -83,7 +86,8 @@ def run(options: argparse.Namespace) -> int:
         if not options.quiet:
             print(
                 f"{photos} photos of {people} people in {options.export}. Cloak them into another folder, the same "
-                f"people's folders and names, then: cloak bench {options.protocol} --cloaked NAME=FOLDER"
+                f"people's folders and names, then: cloak bench {options.protocol}"
+                f"{f' --data {options.data}' if options.data else ''} --methods none --cloaked NAME=FOLDER"
             )
         return DONE
     console = Console(stderr=True, quiet=options.quiet)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cloak.errors import CloakError, UsageError
 from cloak.recognizers.base import ARCFACE, InputSpec, Recognizer, RecognizerSpec
-from cloak.recognizers.networks import ARCHITECTURES, Function, load_network
+from cloak.recognizers.networks import ARCHITECTURES, load_network
 from cloak.recognizers.onnx_file import smooth_crops
 from cloak.recognizers.source import Source, find_source
 
@@ -70,14 +70,14 @@ def load_source(source: Source, device: torch.device | str = "cpu", *, gradients
 
 
 def _fingerprint_of(recognizer: Recognizer, tried: Tensor) -> str:
-    """A hash of a network's code and weights; of a bare function, of what it makes of some crops, coarsely."""
+    """A hash of a network's code and weights, and of what it makes of some crops, coarsely: its code may lie in more
+    files than are seen."""
     hashed = hashlib.sha256(recognizer.fingerprint.encode())
     for name, weights in sorted(recognizer.network.state_dict().items()):
         hashed.update(
             name.encode() + weights.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         )
-    if isinstance(recognizer.network, Function):
-        hashed.update(repr(F.normalize(tried.detach().cpu(), dim=1).mul(10).round().int().tolist()).encode())
+    hashed.update(repr(F.normalize(tried.detach().cpu(), dim=1).mul(10).round().int().tolist()).encode())
     return hashed.hexdigest()[:32]
 
 

@@ -14,9 +14,9 @@ A reference names one, the same in a protocol, on the command line and in Python
 
 A specification in TOML has ``file`` (ONNX, TorchScript, or with ``architecture`` the state dict of
 one of ``cloak.recognizers.ARCHITECTURES``; relative to the specification) or ``entry``
-("module:factory"), ``name``, ``share`` (of the turns, where surrogates take turns; 3 is usual), ``weight``
-(of all its looks together; 1 is usual), a table ``input`` as ``InputSpec.from_toml`` reads it, and a table ``embedding`` with ``threshold``, ``far``
-and ``measured_on``, where these are known.
+("module:factory"), ``name``, ``share`` (of the turns, where surrogates take turns; 3 is usual),
+``weight`` (of all its looks together; 1 is usual), a table ``input`` as ``InputSpec.from_toml`` reads
+it, and a table ``embedding`` with ``threshold``, ``far`` and ``measured_on``, where these are known.
 """
 
 import hashlib
