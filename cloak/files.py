@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import stat
+import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +49,8 @@ class Job:
     @property
     def place(self) -> str:
         """The target below its root: the same wherever the folders lie."""
-        return str(self.target.relative_to(self.root)) if self.target.is_relative_to(self.root) else self.target.name
+        inside = self.target.is_relative_to(self.root)
+        return self.target.relative_to(self.root).as_posix() if inside else self.target.name
 
 
 def plan_jobs(paths: Iterable[Path], out: Path | None = None, *, recursive: bool = False) -> list[Job]:
@@ -173,7 +177,7 @@ class Shard:
 
     def holds(self, job: Job) -> bool:
         """Whether a photo belongs to this part: by its result's place, so wherever the folder lies."""
-        digest = hashlib.sha256(job.place.encode("utf-8", "surrogateescape")).digest()
+        digest = hashlib.sha256(job.place.encode("utf-8", sys.getfilesystemencodeerrors())).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 
 
@@ -222,8 +226,17 @@ def is_folder(path: Path) -> bool:
 
 
 def _key(path: Path) -> str:
-    """Equal for names that some file systems take for one."""
-    return str(path).casefold()
+    """Equal for names that some file systems take for one: in other cases, or with accents composed or not."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
+
+
+def _is_junction(folder: str, name: str) -> bool:
+    """Whether a folder is Windows' kind of link to a folder, which ``os.walk`` would follow."""
+    try:
+        tag = getattr(Path(folder, name).lstat(), "st_reparse_tag", 0)
+    except (OSError, ValueError):
+        return False
+    return bool(tag) and tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", None)
 
 
 def _identity(path: Path) -> str | tuple[int, int]:
@@ -232,6 +245,8 @@ def _identity(path: Path) -> str | tuple[int, int]:
         found = path.stat()
     except (OSError, ValueError):
         return os.path.realpath(path)  # unlike Path.resolve, it bears loops of links
+    if not found.st_ino:  # some drives of Windows number no files
+        return os.path.normcase(os.path.realpath(path))
     return found.st_dev, found.st_ino
 
 
@@ -243,9 +258,8 @@ def _photos_of(path: Path, out: Path | None, recursive: bool) -> Iterator[tuple[
     unreadable: list[OSError] = []
     found = False
     for folder, folders, names in os.walk(path, onerror=unreadable.append):
-        folders[:] = (
-            sorted(name for name in folders if not (out and same_file(Path(folder, name), out))) if recursive else []
-        )
+        inner = [name for name in folders if not _is_junction(folder, name)] if recursive else []
+        folders[:] = sorted(name for name in inner if not (out and same_file(Path(folder, name), out)))
         for source in (Path(folder, name) for name in photo_names(names)):
             found = True
             yield source, source.relative_to(path), ""

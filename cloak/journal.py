@@ -11,6 +11,7 @@ import os
 import time
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -212,7 +213,7 @@ class Journal:
         entry = self.done.get(job.place)
         if entry is None or entry.stamp != _stamp(job):
             return False
-        return not entry.output or exists(str(job.root / entry.output))
+        return not entry.output or exists((job.root / entry.output).as_posix())
 
     def owned(self, job: Job) -> Path | None:
         """The result of this very photo, as it was or is, which is ours to replace."""
@@ -258,8 +259,11 @@ class Journal:
 
     def _write(self, record: Mapping[str, Any]) -> None:
         assert self._file is not None
-        self._file.write(json.dumps(record, ensure_ascii=True) + "\n")
-        self._file.flush()
+        # where processes write to one file, Windows adds to where its end was
+        turn = FileLock(self.path.with_suffix(".turn")) if os.name == "nt" else nullcontext()
+        with turn:
+            self._file.write(json.dumps(record, ensure_ascii=True) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Let go of the file and the lock."""
@@ -283,7 +287,7 @@ def _stamp(job: Job) -> str:
 
 def _of(job: Job, stamp: str, output: Path | None) -> dict[str, str]:
     """What tells a photo and its result."""
-    below = str(output.relative_to(job.root)) if output else ""
+    below = output.relative_to(job.root).as_posix() if output else ""
     return {"origin": job.origin, "stamp": stamp, "output": below}
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 
-def to_json(record: Any) -> str:
-    """One line; names whose bytes are no UTF-8 as the escapes that Python reads back as the same name."""
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode()
+def to_json(record: Any, *, indent: int | None = None) -> str:
+    """In ASCII, so that it is the same whatever a terminal or a file takes; what is no ASCII as JSON's escapes, and
+    bytes of names that are no UTF-8 as those that Python reads back as the same name."""
+    return json.dumps(record, ensure_ascii=True, allow_nan=False, indent=indent)
 
 
 def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:

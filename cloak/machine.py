@@ -1,6 +1,8 @@
 """What of this machine, or of the container that this is, may be used."""
 
+import ctypes
 import os
+import sys
 from pathlib import Path
 
 MEMORY_A_WORKER = 1_500_000_000
@@ -24,8 +26,28 @@ def usable_memory() -> int:
     try:
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
-        limits.append(2**41)
+        limits.append(_memory_of_windows() or 2**41)
     return min(limits) // 2
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of the Windows API."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        ("physical", ctypes.c_uint64),
+        ("others", ctypes.c_uint64 * 6),
+    )
+
+
+def _memory_of_windows() -> int:
+    """Bytes of memory; 0 on other systems."""
+    if sys.platform != "win32":
+        return 0
+    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    known = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return int(status.physical) if known else 0
 
 
 def _numbers_in(*names: str) -> list[int]:

@@ -1,6 +1,7 @@
 """Paths as people write and read them: which are URLs; one line, no control characters, whatever the bytes."""
 
 import os
+import re
 from pathlib import Path
 
 
@@ -13,5 +14,5 @@ def shown(path: Path | str) -> str:
 
 
 def is_url(text: str) -> bool:
-    """Whether it is a place for fsspec: PROTOCOL://..."""
-    return "://" in text
+    """Whether it is a place for fsspec: PROTOCOL://..., and not a drive of Windows."""
+    return re.match(r"[A-Za-z][\w+.:-]+://", text) is not None

@@ -96,6 +96,14 @@ class Folder:
         system.rm_file(f"{root}/{name}")
 
 
+def _leads_out(name: str) -> bool:
+    """Whether an object's name, as a path below a folder, is none: on Windows that has drives and streams, too."""
+    place = Path(name)
+    if place.is_absolute() or place.drive or ".." in place.parts or place.as_posix() != name:
+        return True
+    return os.name == "nt" and ":" in name
+
+
 @dataclass(frozen=True)
 class Stage:
     """From one folder at a URL to another.
@@ -119,7 +127,7 @@ class Stage:
         files = self.source.files(recursive=recursive)
         folders: dict[str, list[str]] = {}
         for name in files:
-            if ".." in PurePosixPath(name).parts:
+            if _leads_out(name):
                 raise UsageError(f"{shown(self.source.url)}: {shown(name)} would lead out of it; rename that object")
             folder, _, last = name.rpartition("/")
             folders.setdefault(folder, []).append(last)

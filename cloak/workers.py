@@ -1,12 +1,14 @@
 """A layout's photos shared among processes of one machine, each with its own models and few threads."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,12 @@ from cloak.runs import told, work_through
 from cloak.types import PhotoReport, Progress
 
 Result = TypeVar("Result")
+
+MOST_ON_WINDOWS = 61
+"""Windows waits for no more processes at once."""
+
+A_MOMENT = 0.2
+"""Seconds."""
 
 AHEAD = 2
 """Groups of photos that are handed out for each process before the first is waited for."""
@@ -66,7 +74,7 @@ class Workers:
         overwrite: bool = False,
         niceness: int = 0,
     ) -> None:
-        self.count = count
+        self.count = count = min(count, MOST_ON_WINDOWS) if sys.platform == "win32" else count
         threads = max(1, usable_cores() // count)
         context = multiprocessing.get_context("spawn")
         worker = _Worker(make_cloaker, layout, overwrite)
@@ -107,6 +115,8 @@ class Workers:
                 yield from self._first(future)
 
     def _first(self, future: Future[Result]) -> Result:
+        while not wait([future], A_MOMENT).done:  # on Windows Ctrl-C does not end a wait, but is seen between two
+            pass
         try:
             return future.result()
         except BrokenProcessPool:
@@ -132,8 +142,12 @@ class Workers:
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Ctrl-C waits meanwhile, and never reaches processes that begin here: the pool's do when work is handed out."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
+    if sys.platform == "win32":
+        ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)  # whoever begins now inherits that it is ignored
+        try:
+            yield
+        finally:
+            ctypes.windll.kernel32.SetConsoleCtrlHandler(None, False)
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

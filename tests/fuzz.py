@@ -12,7 +12,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -230,9 +229,16 @@ def run(count: int, first: int, keep: Path) -> dict[str, Any]:
         "crashes": total["crash"],
         "hangs": total["hang"],
         "slowest_seconds": round(max(times), 2),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
+        "peak_memory_mb": round(peak_memory() / 2**20),
         "outcomes": {name: dict(counter) for name, counter in sorted(outcomes.items())},
     }
+
+
+def peak_memory() -> int:
+    """Bytes that the largest process so far took."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main() -> int:

@@ -1,10 +1,12 @@
 """What several tests share: the samples, small analytic recognisers, synthetic faces."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -97,10 +99,16 @@ def quick(
     return cloaker
 
 
+ANY_BYTES = pytest.mark.skipif(
+    sys.platform in ("darwin", "win32"), reason="this system takes no names that are no UTF-8 or hold a line's end"
+)
+"""For tests of such names."""
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """All files of a run's results but the journal and its lock."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.startswith(".cloak-journal")
     }

@@ -13,7 +13,7 @@ from cloak import Cloaker, PhotoReport, __version__, methods
 from cloak.cli import main
 from cloak.cli.protect import HINT
 from cloak.report import summary_table
-from tests.helpers import ROOT, SAMPLES, smooth_noise
+from tests.helpers import ANY_BYTES, ROOT, SAMPLES, smooth_noise
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 
@@ -219,6 +219,7 @@ def test_a_folder_by_a_dot_that_has_photos_below_alone(
     assert main([command, ".", "."]) == FAILURE
 
 
+@ANY_BYTES
 def test_output_that_is_closed_or_lacks_letters_stops_nothing(photo: Path, tmp_path: Path) -> None:
     named = photo.rename(tmp_path / "фото\udcff.png")
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}

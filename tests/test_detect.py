@@ -1,4 +1,3 @@
-import resource
 import sys
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from cloak.detect import FIRST_LOOK, MIN_FACE, FaceDetector, InStrips, detection
 from cloak.photo import read_photo
 from cloak.types import Pixels
 from tests.helpers import SAMPLES, smooth_noise
+
+resource = pytest.importorskip("resource", reason="needs a system that counts a process's memory")
 
 EYES_APART = 0.35  # of the box's width, at least, in a frontal face
 

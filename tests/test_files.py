@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from cloak import UsageError
-from cloak.files import Job, Layout, plan_jobs
+from cloak.files import Job, Layout, free_name, plan_jobs
+from tests.helpers import ANY_BYTES
 
 
 def touch(*paths: Path) -> None:
@@ -89,6 +90,7 @@ def test_a_result_never_takes_the_originals_place(tmp_path: Path) -> None:
     assert len(plan_jobs([tmp_path / "in"], tmp_path / "in")) == 1
 
 
+@ANY_BYTES
 def test_loops_of_links_and_names_of_any_bytes(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     touch(folder / "a.jpg")
@@ -155,3 +157,31 @@ def test_results_with_a_number_are_known_too(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     found = [job.source.name for job in plan_jobs([tmp_path])]
     assert found == ["a.png", "a_cloaked_b.png", "b_cloaked_2.png"]
+
+
+def test_files_without_numbers_are_told_apart_by_their_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some drives of Windows, where all had been one, and every folder the output folder."""
+    stat = Path.stat
+
+    def unnumbered(path: Path, **options: bool) -> os.stat_result:
+        found = list(stat(path, **options))
+        found[1] = 0
+        return os.stat_result(found)
+
+    touch(tmp_path / "in" / "sub" / "b.jpg")
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(Path, "stat", unnumbered)
+    (job,) = plan_jobs([tmp_path / "in"], tmp_path / "out", recursive=True)
+    assert job.target == tmp_path / "out" / "sub" / "b.jpg"
+
+
+def test_accents_composed_or_not_are_one_name() -> None:
+    taken: set[str] = set()
+    composed, apart = "\u00e9.jpg", "e\u0301.jpg"
+    assert free_name(Path(composed), taken).name == composed
+    assert free_name(Path(apart), taken).name == "e\u0301_2.jpg"
+
+
+def test_a_place_has_the_same_shard_on_every_system(tmp_path: Path) -> None:
+    job = Job(tmp_path / "in" / "sub" / "a.jpg", tmp_path / "out" / "sub" / "a.jpg", tmp_path / "out")
+    assert job.place == "sub/a.jpg"

@@ -15,7 +15,7 @@ from cloak.cli import main
 from cloak.metadata import note_of, read_metadata
 from cloak.photo import read_photo
 from cloak.types import Progress
-from tests.helpers import SAMPLES, quick
+from tests.helpers import ANY_BYTES, SAMPLES, quick
 from tests.photo_files import camera_exif, make
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -235,6 +235,7 @@ def test_dry_run(
     assert main(["protect", str(tmp_path / "none.jpg"), "--dry-run", "--quiet"]) == FAILURE
 
 
+@ANY_BYTES
 def test_names_of_any_bytes_and_with_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff[red]\n.png"))
     odd.write_bytes(make("png"))

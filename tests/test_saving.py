@@ -1,3 +1,4 @@
+import errno
 import os
 import threading
 from pathlib import Path
@@ -80,9 +81,10 @@ def test_two_runs_at_once_never_mix_and_the_first_one_stays(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES, errno.EXDEV])
+def test_a_file_system_without_links(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(source: Path, target: Path) -> None:
-        raise OSError(1, "Operation not permitted")
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr("os.link", no_links)
     path = tmp_path / "a.png"
@@ -91,6 +93,15 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
         save_bytes(b"second", path)
     assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_temporary_file_that_somebody_holds_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError("a scanner looks at it")
+
+    monkeypatch.setattr(Path, "unlink", held)
+    save_bytes(b"data", tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes() == b"data"
 
 
 def test_a_link_in_the_target_s_place_is_replaced_not_followed(tmp_path: Path) -> None:

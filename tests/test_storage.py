@@ -17,7 +17,7 @@ from cloak.cli.engines import stage_of
 from cloak.files import Job
 from cloak.journal import Journal
 from cloak.names import is_url
-from cloak.storage import Folder, Stage, later_of, remove_leftovers
+from cloak.storage import Folder, Stage, _leads_out, later_of, remove_leftovers
 from tests.fuzz import quick_cloaker
 from tests.helpers import smooth_noise
 
@@ -70,7 +70,9 @@ STAGE = Stage(Folder("memory://photos"), Folder("memory://out/deep"))
 def test_what_is_a_url() -> None:
     assert is_url("s3://bucket/photos")
     assert not is_url("/home/me/photos")
+    assert is_url("simplecache::s3://bucket/photos")
     assert not is_url("C:\\photos")
+    assert not is_url("C://photos")
 
 
 def test_jobs_are_the_photos_by_their_places(memory: Any) -> None:
@@ -249,3 +251,8 @@ def test_a_renamed_result_takes_no_other_s_name(memory: Any, cloaker: Cloaker) -
     jobs = [job for job in STAGE.layout(recursive=False).jobs if job.place == "a.bmp"]
     (report,) = STAGE.work_through(cloaker, jobs, Remembered(), overwrite=True, earlier=["a.png"])
     assert str(report.output) == "a_2.png"
+
+
+def test_names_of_objects_that_are_no_paths_below_a_folder() -> None:
+    assert not any(map(_leads_out, ("a.png", "a/b.png", "a b/ü.png", "..a.png")))
+    assert all(map(_leads_out, ("../a.png", "a/../b.png", "/a.png", "a//b.png", "./a.png")))

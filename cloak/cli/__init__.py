@@ -1,6 +1,7 @@
 """The command ``cloak``: parse, call the public API, print, exit code. One module a subcommand."""
 
 import argparse
+import errno
 import os
 import sys
 import warnings
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has enough, as "head" does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_DONE
+    except OSError as error:
+        if os.name == "nt" and error.errno == errno.EINVAL:  # so it is there when nobody reads the output any more
+            return NOT_DONE
+        raise
     except KeyboardInterrupt:
         tell(f"interrupted; {options.interrupted}")
         return INTERRUPTED

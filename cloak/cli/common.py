@@ -1,10 +1,13 @@
 """What the subcommands share."""
 
 import argparse
+import glob
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from rich.console import Console
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from cloak import Limits
 
     Subparsers: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+
+PathOrUrl = TypeVar("PathOrUrl", Path, str, Path | str)
 
 DONE, NOT_DONE, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
@@ -22,6 +27,18 @@ exit codes: 0 every photo was protected, 1 some were not (each is listed with th
 a cluster or a URL that you name."""
 
 RECOGNISERS = "a name (see cloak models list), a file, a specification FILE.toml, module:factory, or auto"
+
+
+def expanded(paths: Sequence[PathOrUrl]) -> list[PathOrUrl]:
+    """On Windows, whose shells leave that to programs: what stars and question marks stand for."""
+    if os.name != "nt":
+        return list(paths)
+    found: list[PathOrUrl] = []
+    for path in paths:
+        pattern = str(path)
+        names = sorted(glob.glob(pattern)) if glob.has_magic(pattern) and not os.path.lexists(pattern) else []  # noqa: PTH207
+        found += [type(path)(name) for name in names] or [path]
+    return found
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloak import UsageError
-from cloak.cli.common import DONE, NOT_DONE, add_device, add_limits, limits_of, table_console, tell
+from cloak.cli.common import DONE, NOT_DONE, add_device, add_limits, expanded, limits_of, table_console, tell
 from cloak.names import shown
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def add_parser(commands: "Subparsers") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Look for faces; the exit code."""
+    options.paths = expanded(options.paths)
     if options.draw:
         _check_drawing(options)
     from cloak.detect import FaceDetector
@@ -57,12 +58,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_drawing(options: argparse.Namespace) -> None:
     """Before the work: one photo, and a file that is not there yet, least of all the photo."""
-    from cloak.files import plan_jobs
+    from cloak.files import plan_jobs, same_file
 
     jobs = plan_jobs(options.paths, recursive=options.recursive)
     if len(jobs) != 1:
         raise UsageError(f"--draw takes one photo, got {len(jobs)}; draw them one by one")
-    if options.draw.resolve() == jobs[0].source.resolve():
+    if same_file(options.draw, jobs[0].source):
         raise UsageError(f"{shown(options.draw)}: is the photo itself; pass another file to --draw")
     if options.draw.exists() and not options.overwrite:
         raise UsageError(f"{shown(options.draw)}: exists already; pass --overwrite to replace it")

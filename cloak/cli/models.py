@@ -1,7 +1,6 @@
 """``cloak models``: list, fetch, verify, path, check."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from cloak import CloakError, UsageError
 from cloak.cli.common import DONE, NOT_DONE, RECOGNISERS, add_device, add_quiet, table_console, tell
+from cloak.lines import to_json
 
 if TYPE_CHECKING:
     from cloak.cli.common import Subparsers
@@ -64,7 +64,7 @@ def list_models(options: argparse.Namespace) -> int:
 
     models = known_models(tell)
     if options.json:
-        print(json.dumps([model.to_dict() for model in models], ensure_ascii=False, indent=1))
+        print(to_json([model.to_dict() for model in models], indent=1))
         return DONE
     from cloak.report import models_table
 

@@ -16,6 +16,7 @@ from cloak.cli.common import (
     add_device,
     add_limits,
     add_quiet,
+    expanded,
     limits_of,
     table_console,
     tell,
@@ -127,6 +128,7 @@ def add_parser(commands: "Subparsers") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Cloak photos; the exit code."""
+    options.paths = expanded(options.paths)
     if options.engine == "ray" and not options.out:
         raise UsageError("--engine ray needs -o: a folder for the results that all machines write to")
     if options.engine == "ray" and (options.dry_run or options.gpus < 0):

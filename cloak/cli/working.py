@@ -170,7 +170,7 @@ def _shower(bar: Progress, quiet: bool) -> "Callable[[Standing], None]":
         nonlocal start, told
         now = time.monotonic()
         start = now if start is None else start
-        rate = 60.0 * standing.photo / (now - start) if standing.photo else 0.0
+        rate = 60.0 * standing.photo / (now - start) if now > start else 0.0
         bar.update(
             task,
             total=standing.photos,

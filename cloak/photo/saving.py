@@ -1,17 +1,13 @@
 """Bytes -> a file that is whole or not there."""
 
-import errno
 import os
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from cloak.errors import SaveError
 from cloak.names import shown
-
-NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
-"""What file systems without hard links, such as exFAT, answer; the last on Windows."""
-
 
 RUN = secrets.token_hex(6)
 """This process, in the names of its temporary files."""
@@ -43,7 +39,8 @@ def save_bytes(data: bytes, path: Path, *, overwrite: bool = False) -> None:
             else:
                 _place_new(temporary, path)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # where a scanner holds it, the result is in its place all the same
+                temporary.unlink(missing_ok=True)
     except FileExistsError:
         raise SaveError(f"{shown(path)}: exists already; pass --overwrite to replace it") from None
     except OSError as error:
@@ -52,11 +49,14 @@ def save_bytes(data: bytes, path: Path, *, overwrite: bool = False) -> None:
 
 def _place_new(temporary: Path, path: Path) -> None:
     """Give a finished file its name, unless that is taken."""
+    if os.name == "nt":  # where to rename is enough: it fails if the name is taken
+        os.rename(temporary, path)  # noqa: PTH104
+        return
     try:
         os.link(temporary, path)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links, such as exFAT, or a share that refuses them
         if path.exists():
             raise FileExistsError from None
         temporary.replace(path)
