@@ -14,6 +14,9 @@ from cloak.photo import LIMITS, Limits, Photo, photo_of, read_photo
 from cloak.surrogates import AUTO, load_surrogates
 from cloak.types import Comparison, Face, Pixels
 
+NVIDIA = Path("/dev/nvidia0")
+"""There where Linux has a driver for an NVIDIA GPU."""
+
 
 def find_device(name: str) -> torch.device:
     """ "auto", "cpu" or "cuda" -> the device; "auto" is CUDA where PyTorch can compute there.
@@ -27,6 +30,14 @@ def find_device(name: str) -> torch.device:
     if name == "cuda" and not usable:
         raise UsageError("expected a CUDA device, got none that PyTorch can use; pass --device cpu")
     return torch.device("cuda" if usable else "cpu")
+
+
+def unused_gpu(asked: str, device: torch.device) -> str:
+    """A word where "auto" passes over an NVIDIA GPU that is there; empty where there is nothing to say."""
+    if asked != "auto" or device.type != "cpu" or not NVIDIA.exists():
+        return ""
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPUs alone"
+    return f"there is a GPU that PyTorch, built for {built}, cannot use (is its driver older?): the CPU computes"
 
 
 def _computes(device: str) -> bool:

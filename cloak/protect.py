@@ -14,7 +14,7 @@ from cloak.batches import Perturb, Room, perturb
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector, order_faces
 from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, UsageError, is_passing, sentence_on
-from cloak.examine import find_device, open_photo
+from cloak.examine import find_device, open_photo, unused_gpu
 from cloak.expected import expect
 from cloak.files import Job, Layout, lay_out
 from cloak.identities import Identities, identity_photos, knowing
@@ -56,7 +56,7 @@ class Cloaker:
         loop: what runs the loop in place of this Cloaker, on another device (``cloak.loop_server``).
 
     Attributes:
-        notes: what a user should know of the surrogates and the identity, a sentence each.
+        notes: what a user should know of the surrogates, the identity and the device, a sentence each.
 
     Raises:
         UsageError: unknown mode or device; a seed of more than 64 bits; a surrogate that is unknown or
@@ -90,7 +90,7 @@ class Cloaker:
         self._judges = judges_of(self._recognizers, self.device)
         others = identity_photos([identity] if isinstance(identity, (str, Path)) else identity)
         self._identities = Identities.of(others, self._detector, self._recognizers, self._judges, limits)
-        self.notes = (*notes, *filter(None, [self._identities.note]))
+        self.notes = (*notes, *filter(None, [self._identities.note, unused_gpu(device, self.device)]))
         self._room = Room.of(self.device, self.method.crops_at_once(len(self._recognizers)))
         self._loop: Perturb = loop or self.perturb
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from cloak import Cloaker, NoFaceError, PhotoError, PhotoReport, UsageError, compare, detect_faces
 from cloak.align import soft_box_mask
-from cloak.examine import find_device
+from cloak.examine import find_device, unused_gpu
 from cloak.files import lay_out
 from cloak.looks import overlap
 from cloak.patches import cut_patch
@@ -211,6 +211,17 @@ def test_a_gpu_that_cannot_compute_is_none(monkeypatch: pytest.MonkeyPatch) -> N
     assert find_device("auto").type == "cpu"
     with pytest.raises(UsageError, match="got none that PyTorch can use"):
         find_device("cuda")
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, driver = torch.device("cpu"), tmp_path / "nvidia0"
+    monkeypatch.setattr("cloak.examine.NVIDIA", driver)
+    assert unused_gpu("auto", cpu) == ""
+    driver.touch()
+    assert "there is a GPU that PyTorch" in unused_gpu("auto", cpu)
+    assert unused_gpu("cpu", cpu) == unused_gpu("auto", torch.device("cuda")) == ""
+    cloaker = Cloaker(device="auto", surrogates=["dlib"])
+    assert any("there is a GPU" in note for note in cloaker.notes) == (cloaker.device.type == "cpu")
 
 
 def test_company_and_threads_change_nothing(cloaker: Cloaker, portrait_folder: Path) -> None:
