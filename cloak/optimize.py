@@ -58,7 +58,7 @@ def cloak_patches(
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))
     order = shuffled(turn_order(shares, method.steps), 0)
-    weights = turn_weights(shares, [recognizer.spec.weight for recognizer in recognizers])
+    weights = turn_weights(shares)
     drawn = draw_degradations(method.views, method.steps)
     of_each = [shuffled(drawn, seed + ORDER_SEED) for seed in batch.seeds]
     for step, degradations in enumerate(zip(*of_each, strict=True)):

@@ -98,12 +98,9 @@ class Cloaker:
     def settings(self) -> dict[str, object]:
         """What decides how results look: for a journal, to tell whether they were made in one way.
 
-        Of a surrogate that is its name, its model and preprocessing (by their hash), its share and weight.
+        Of a surrogate that is its name, its model and preprocessing (by their hash), and its share.
         """
-        marks = [
-            f"{one.spec.name} {one.fingerprint[:8]} ({one.spec.share}, {one.spec.weight:g})"
-            for one in self._recognizers
-        ]
+        marks = [f"{one.spec.name} {one.fingerprint[:8]} ({one.spec.share})" for one in self._recognizers]
         return {
             "version": __version__,
             "mode": self.method.name,

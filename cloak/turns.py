@@ -29,10 +29,10 @@ def turn_order(shares: Sequence[int], count: int) -> list[int]:
     return order
 
 
-def turn_weights(shares: Sequence[int], weights: Sequence[float]) -> list[float]:
-    """How much a look of each surrogate counts: the less often it looks, the more, so that all its looks together
-    count as its weight says beside the others'; 1 on average over the turns."""
-    return [sum(shares) / sum(weights) * weight / share for share, weight in zip(shares, weights, strict=True)]
+def turn_weights(shares: Sequence[int]) -> list[float]:
+    """How much a look of each surrogate counts: the less often it looks, the more, so that all count alike; 1 on
+    average over the turns."""
+    return [sum(shares) / len(shares) / share for share in shares]
 
 
 def shuffled(items: Sequence[Item], seed: int) -> list[Item]:

@@ -194,7 +194,7 @@ def test_what_a_surrogate_of_a_small_share_sees_counts_more(monkeypatch: pytest.
     def with_and_without_weights() -> tuple[Tensor, Tensor]:
         weighted = cloak_patches(batch, recognizers, METHOD)
         with monkeypatch.context() as patched:
-            patched.setattr("cloak.optimize.turn_weights", lambda shares, weights: [1.0] * len(shares))
+            patched.setattr("cloak.optimize.turn_weights", lambda shares: [1.0] * len(shares))
             return weighted, cloak_patches(batch, recognizers, METHOD)
 
     assert torch.equal(*with_and_without_weights())  # equal shares

@@ -111,9 +111,7 @@ class Workshop:
             source.fingerprint() if source.file else self.recognizer(reference).fingerprint
             for source, reference in zip(sources, looking, strict=True)
         ]
-        marks = [
-            f"{found} {source.spec.share} {source.spec.weight:g}" for found, source in zip(prints, sources, strict=True)
-        ]
+        marks = [f"{found} {source.spec.share}" for found, source in zip(prints, sources, strict=True)]
         keys = [self._key(entry, marks, photo, known.get(photo.parent.name, ())) for photo in photos]
         finished = {key: record for key in keys if (record := journal.get(key)) and self._intact(record)}
         missing = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in finished]

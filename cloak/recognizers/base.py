@@ -111,13 +111,11 @@ class RecognizerSpec(InputSpec):
             nobody measured it.
         share: how often it looks where surrogates take turns, beside the shares of the others; the less
             often, the more each look counts.
-        weight: how much all its looks count together, beside the others' weights.
     """
 
     name: str
     threshold: float | None = None
     share: int = USUAL_SHARE
-    weight: float = 1.0
 
 
 class Recognizer(nn.Module):

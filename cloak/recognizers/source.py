@@ -14,14 +14,13 @@ A reference names one, the same in a protocol, on the command line and in Python
 
 A specification in TOML has ``file`` (ONNX, TorchScript, or with ``architecture`` the state dict of
 one of ``cloak.recognizers.ARCHITECTURES``; relative to the specification) or ``entry``
-("module:factory"), ``name``, ``share`` (of the turns, where surrogates take turns; 3 is usual),
-``weight`` (of all its looks together; 1 is usual), a table ``input`` as ``InputSpec.from_toml`` reads
-it, and a table ``embedding`` with ``threshold``, ``far`` and ``measured_on``, where these are known.
+("module:factory"), ``name``, ``share`` (of the turns, where surrogates take turns; 3 is usual), a table
+``input`` as ``InputSpec.from_toml`` reads it, and a table ``embedding`` with ``threshold``, ``far``
+and ``measured_on``, where these are known.
 """
 
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -38,16 +37,15 @@ from cloak.toml import read_toml
 from cloak.turns import USUAL_SHARE
 from cloak.weights import file_sha256, find_weights, read_manifest
 
-KEYS: Mapping[str, type | tuple[type, ...]] = {
+KEYS: Mapping[str, type] = {
     **dict.fromkeys(("name", "title", "file", "entry", "architecture", "sha256", "licence"), str),
     **dict.fromkeys(("input", "embedding"), dict),
     "commercial": bool,
     "share": int,
-    "weight": (int, float),
 }
 """What a specification may hold, of which kind."""
 
-KINDS = {str: "a string", dict: "a table", bool: "true or false", int: "a whole number", (int, float): "a number"}
+KINDS = {str: "a string", dict: "a table", bool: "true or false", int: "a whole number"}
 """These kinds in words."""
 
 MODEL_SUFFIXES = (".onnx", ".pt", ".pth", ".ts", ".torchscript", ".safetensors")
@@ -108,7 +106,7 @@ class Source:
         model = _code_of(self.entry) if self.file is None else self.sha256 or model_sha256(self.file)
         beside = [model_sha256(path) for path in external_files(self.file)] if self.file else []
         shown = asdict(replace(self.spec, name="", threshold=None))
-        del shown["share"], shown["weight"]
+        del shown["share"]
         values = [model, *beside, self.architecture, shown]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
@@ -220,15 +218,11 @@ def _from_entry(name: str, entry: Mapping[str, Any], file: Path | None) -> Sourc
     share = entry.get("share", USUAL_SHARE)
     if isinstance(share, bool) or share < 1:
         raise UsageError(f"expected a share of the turns of 1 or more, got {share}")
-    weight = entry.get("weight", 1.0)
-    if isinstance(weight, bool) or not 0.0 < weight < math.inf:
-        raise UsageError(f"expected a weight above 0, got {weight}")
     return Source(
         spec=RecognizerSpec(
             name=name,
             threshold=threshold,
             share=share,
-            weight=weight,
             **asdict(InputSpec.from_toml(entry.get("input", {}))),
         ),
         file=file,
