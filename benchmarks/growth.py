@@ -24,7 +24,7 @@ from PIL import Image
 
 from cloak.bench.run import provenance
 from cloak.photo import read_photo
-from cloak.recognizers import EMBEDDED
+from cloak.recognizers import SURROGATES
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parent / "samples" / "grace_hopper.jpg"
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--further", default=str(HERE / "evaluators/mfn_casia.toml"), help="one more surrogate")
     parser.add_argument("--out", type=Path, required=True, help="without suffix")
     options = parser.parse_args()
-    all_of_them = (*EMBEDDED, options.further)
+    all_of_them = (*SURROGATES, options.further)
     ensembles = [all_of_them[:count] for count in range(1, len(all_of_them) + 1)]
     with TemporaryDirectory() as name:
         folder = Path(name)

@@ -40,7 +40,7 @@ class Model:
             package is missing, see ``needs``.
         needs: packages that are missing to use it as a surrogate.
         embedded: whether it ships with cloak.
-        twin_of: the recogniser whose robust twin it is, and that judges for it.
+        twin_of: the recogniser that it stands in for as a surrogate, and that judges for it.
         recommended: whether ``cloak models fetch --recommended`` fetches it.
         path: where the weights are, or would be.
         bytes: of the file; 0 where unknown.

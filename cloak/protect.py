@@ -27,7 +27,7 @@ from cloak.opening import open_job
 from cloak.patches import FacePatch, Residual
 from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, save_bytes, to_image
 from cloak.pipeline import Prepared, cut, encode_protected, prepare, to_residuals
-from cloak.recognizers import EMBEDDED
+from cloak.recognizers import SURROGATES
 from cloak.runs import work_through
 from cloak.surrogates import AUTO, judges_of, load_surrogates
 from cloak.threads import one_thread_each
@@ -294,4 +294,4 @@ class Cloaker:
     def _expect(self, face: Face) -> Expected | None:
         """What the benchmark says of such a face; it was made with all the surrogates that ship."""
         names = {recognizer.spec.name for recognizer in self._recognizers}
-        return expect(self.method.name, face.width) if names >= set(EMBEDDED) else None
+        return expect(self.method.name, face.width) if names >= set(SURROGATES) else None

@@ -47,12 +47,9 @@ def load_surrogates(
 
 
 def _on_disk(device: torch.device | str, gradients: bool) -> tuple[list[tuple[Recognizer, Source]], list[str]]:
-    """What "auto" stands for, no copies, and no robust twins where nothing is cloaked; and what it leaves out."""
+    """What "auto" stands for, and a word about what it leaves out."""
     found, hints = [], []
-    left_out = copies() if gradients else copies() | twins().keys()
-    for name in known_names():
-        if name in left_out:
-            continue
+    for name in _without_twins(gradients):
         try:
             model = find_model(name)
             if model.present or name in EMBEDDED:
@@ -63,6 +60,12 @@ def _on_disk(device: torch.device | str, gradients: bool) -> tuple[list[tuple[Re
                 raise
             hints.append(f"{name} is on disk but left out: {error}")
     return found, hints
+
+
+def _without_twins(gradients: bool) -> list[str]:
+    """The known names, no copies; of a recogniser and its robust twin, the twin as a surrogate, else the other."""
+    left_out = copies() | set(twins().values() if gradients else twins().keys())
+    return [name for name in known_names() if name not in left_out]
 
 
 def _load(model: Model, source: Source, device: torch.device | str, gradients: bool) -> Recognizer:

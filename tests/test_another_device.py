@@ -19,7 +19,7 @@ from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, stack_patches
 from cloak.photo import read_photo
 from cloak.pipeline import prepare
-from cloak.recognizers import EMBEDDED, load_recognizer
+from cloak.recognizers import SURROGATES, load_recognizer
 from tests.helpers import SAMPLES
 from tests.stand_in import POSSIBLE, WAITS, StandIn, stand_in
 
@@ -57,7 +57,7 @@ def test_the_stand_in_refuses_what_a_gpu_refuses() -> None:
 def test_the_loop_finds_the_same_in_batches_there(patches: list[FacePatch]) -> None:
     method = replace(MODES["mid"], steps=12, turns=1)  # one turn of the rarest surrogate
     twice = [replace(patch, seed=patch.seed + more) for patch in patches for more in (0, 8)]
-    for here, there in zip(*on_both(twice, method, tuple(EMBEDDED)), strict=True):
+    for here, there in zip(*on_both(twice, method, tuple(SURROGATES)), strict=True):
         assert type(there) is torch.Tensor
         assert here.abs().mean() > 0.5 / 255
         assert (there - here).abs().mean() < 0.1 * here.abs().mean()
@@ -65,7 +65,7 @@ def test_the_loop_finds_the_same_in_batches_there(patches: list[FacePatch]) -> N
 
 def test_no_step_waits_for_the_device(patches: list[FacePatch]) -> None:
     device, method = stand_in(), replace(MODES["mid"], steps=12, turns=1)
-    recognizers, batch = [load_recognizer(name, device) for name in EMBEDDED], stack_patches(patches, device)
+    recognizers, batch = [load_recognizer(name, device) for name in SURROGATES], stack_patches(patches, device)
     done: list[int] = []
     for _ in range(2):  # what is kept for the next face is made by the first
         WAITS.clear()

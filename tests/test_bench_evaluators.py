@@ -160,8 +160,7 @@ def test_a_model_for_crops_of_another_size_is_refused(tmp_path: Path) -> None:
 
 def test_unknown_references_list_the_kinds_and_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError,
-        match=r"expected a recogniser, one of dlib-robust, dlib, .*; got 'arcface'; an evaluator can also be dlib-cpp",
+        UsageError, match=r"expected a recogniser, one of dlib, .*; got 'arcface'; an evaluator can also be dlib-cpp"
     ):
         load_evaluator("arcface")
     with pytest.raises(UsageError, match=r"expected the specification of a recogniser, got No such file"):

@@ -5,7 +5,7 @@ import pytest
 
 from cloak.bench.protocol import entries_of, read_protocol, select_methods
 from cloak.errors import UsageError
-from cloak.recognizers import EMBEDDED
+from cloak.recognizers import SURROGATES
 from tests.helpers import ROOT
 
 MINIMAL = 'evaluators = ["dlib"]\n[[cloaks]]\nmethods = ["pgd"]\n'
@@ -108,7 +108,7 @@ def test_a_label_sets_apart_what_was_changed(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(LABELLED)
     plain, quick = entries_of(read_protocol(path))
-    assert (plain.name, plain.surrogates) == ("cloak@0.009", EMBEDDED)
+    assert (plain.name, plain.surrogates) == ("cloak@0.009", SURROGATES)
     assert (quick.name, quick.surrogates) == ("cloak quick@0.009", ("dlib", "own.toml"))
     assert (quick.method.steps, quick.method.chroma, quick.method.views.resize) == (7, 1.0, (0.5, 1.0))
     assert replace(

@@ -16,7 +16,7 @@ from cloak import WeightsError
 from cloak.cli import main
 from cloak.folders import shipped_weights
 from cloak.models import find_model
-from cloak.recognizers import EMBEDDED, load_recognizer
+from cloak.recognizers import EMBEDDED, SURROGATES, load_recognizer
 from cloak.recognizers.dlib_resnet import DlibResNet29
 from cloak.recognizers.onnx_file import smooth_crops
 from cloak.surrogates import load_surrogates
@@ -107,7 +107,7 @@ def test_a_recogniser_is_fetched_verified_and_used(
     manifest: Web, weights: Path, colours: bytes, capsys: Capture
 ) -> None:
     pytest.importorskip("onnx2torch", reason="needs onnx2torch (pip install -e .[dev])")
-    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == [*EMBEDDED]
+    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == [*SURROGATES]
     assert fetch("colours") == DONE
     output = capsys.readouterr()
     path, digest = weights / "colours.onnx", hashlib.sha256(colours).hexdigest()
@@ -119,7 +119,7 @@ def test_a_recogniser_is_fetched_verified_and_used(
     assert fetch("colours") == DONE
     assert f"colours: {path} (there already), sha256" in capsys.readouterr().out
     assert manifest.paths() == ["/colours.onnx"]
-    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == [*EMBEDDED, "colours"]
+    assert [recognizer.spec.name for recognizer in load_surrogates()[0]] == [*SURROGATES, "colours"]
     crops = smooth_crops(2, (112, 112)).requires_grad_(True)
     (gradient,) = torch.autograd.grad(load_recognizer("colours")(crops)[:, 0].sum(), crops)
     assert (gradient.abs().amax(dim=(1, 2, 3)) > 0).all()
@@ -176,7 +176,7 @@ def test_what_needs_no_download_and_what_cannot_be_fetched(manifest: Web, weight
     ("names", "message"),
     [
         ([], "expected names of recognisers or --recommended, got none; cloak models list has the names"),
-        (["colours", "arcface"], "expected a recogniser, one of dlib-robust, dlib, "),
+        (["colours", "arcface"], "expected a recogniser, one of dlib, "),
     ],
 )
 def test_nothing_and_unknown_names_are_wrong_usage(

@@ -12,7 +12,7 @@ from cloak.bench.conditions import find_condition
 from cloak.bench.foreign import foreign_method
 from cloak.errors import UsageError
 from cloak.methods import METHODS, Method, find_method
-from cloak.recognizers import EMBEDDED
+from cloak.recognizers import SURROGATES
 from cloak.toml import read_toml
 
 USUAL_DSSIM = 0.009
@@ -90,7 +90,7 @@ class Protocol:
     distractors: int = 2000
     identity: int = 0
     evaluators: tuple[str, ...]
-    surrogates: tuple[str, ...] = EMBEDDED
+    surrogates: tuple[str, ...] = SURROGATES
     cloaks: tuple[Cloaks, ...]
     fars: tuple[float, ...] = (1e-2, 1e-3)
     resamples: int = 1000

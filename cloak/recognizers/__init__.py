@@ -22,6 +22,7 @@ __all__ = [
     "ARCFACE",
     "ARCHITECTURES",
     "EMBEDDED",
+    "SURROGATES",
     "InputSpec",
     "Recognizer",
     "RecognizerSpec",
@@ -31,8 +32,11 @@ __all__ = [
     "load_source",
 ]
 
-EMBEDDED = ("dlib-robust", "dlib", "sface", "mobilefacenet", "lightcnn", "facenet-ms1m")
-"""The recognisers that ship with cloak, all of which cloaks are made against."""
+SURROGATES = ("dlib-robust", "sface", "mobilefacenet", "lightcnn", "facenet-ms1m")
+"""The recognisers that ship with cloak and that cloaks are made against."""
+
+EMBEDDED = ("dlib", *SURROGATES)
+"""All whose weights ship; dlib judges."""
 
 
 def load_recognizer(

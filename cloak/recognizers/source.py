@@ -150,7 +150,7 @@ def known_names() -> tuple[str, ...]:
 
 
 def twins() -> dict[str, str]:
-    """Robust twin -> the recogniser that it was trained from."""
+    """Robust twin -> the recogniser that it stands in for."""
     return {name: entry["twin_of"] for name, entry in read_manifest().items() if "twin_of" in entry}
 
 
