@@ -1,3 +1,6 @@
+import shutil
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,20 +10,23 @@ from PIL import Image
 from cloak.bench.datasets import Person, read_dataset
 from cloak.bench.scenarios import SCENARIOS, TITLES
 from cloak.errors import UsageError
+from cloak.photo import Photo, read_photo
 
 
-def photo(path: Path, value: int = 0) -> Path:
+def photo(path: Path) -> Path:
+    """Another one for each place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path)
+    seed = zlib.crc32(f"{path.parent.name}/{path.name}".encode())
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)).save(path)
     return path
 
 
 def tree(root: Path, people: dict[str, int], distractors: int = 0) -> Path:
     for name, count in people.items():
         for number in range(count):
-            photo(root / name / f"{name}_{number:04d}.png", number)
+            photo(root / name / f"{name}_{number:04d}.png")
     for number in range(distractors):
-        photo(root.parent / "distractors" / f"stranger{number}" / "a.png", number)
+        photo(root.parent / "distractors" / f"stranger{number}" / "a.png")
     return root
 
 
@@ -117,3 +123,30 @@ def test_a_scenario_that_one_cloaked_photo_cannot_serve_is_empty() -> None:
     for name in ("both", "leak20"):
         sides = SCENARIOS[name](PERSON, PERSON.cloaked[:1])
         assert not (sides.probes and sides.gallery)
+
+
+def test_what_is_no_clean_photo_of_its_own_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path) -> Photo:
+        found = read_photo(path)
+        return replace(found, earlier="0.1.0 mid") if path.stem == "made_by_us" else found
+
+    monkeypatch.setattr("cloak.bench.datasets.read_photo", read)
+    people = tree(tmp_path / "people", {"a": 3, "b": 3}, distractors=1)
+    shutil.copy(people / "a" / "a_0000.png", people / "a" / "again.png")
+    shutil.copy(people / "a" / "a_0001.png", people / "b" / "of_a.png")
+    photo(people / "b" / "b_0000_cloaked.png")
+    photo(people / "b" / "lonely_cloaked.png")  # of which there is no original: it may be called so
+    photo(people / "b" / "made_by_us.png")
+    dataset = read_dataset(tmp_path, people=2, cloaked=1, distractors=1)
+    names = [[path.name for path in (*person.cloaked, *person.clean)] for person in dataset.people]
+    assert names == [
+        ["a_0000.png", "a_0001.png", "a_0002.png"],
+        ["b_0000.png", "b_0001.png", "b_0002.png", "lonely_cloaked.png"],
+    ]
+    reasons = sorted(reason.partition(": ")[2] for _, reason in dataset.unreadable)
+    assert reasons == [
+        "is named as a cloak of b_0000",
+        "is the same file as a/a_0000.png",
+        "is the same file as a/a_0001.png",
+        "was cloaked before (0.1.0 mid)",
+    ]

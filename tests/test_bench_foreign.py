@@ -287,6 +287,12 @@ def test_the_command_exports_photos_and_measures_what_comes_back(
     assert [entry["name"] for entry in entries] == ["none", "noisy", "noisy@0.009", "again", "again@0.009"]
     assert main([*arguments, "--resume", "--cloaked", f"noisy={theirs}", f"noisy={exported}"]) == 2
     assert "two of the cloaks are called noisy; give each its own label" in capsys.readouterr().err
+    asked = [*arguments[:5], str(tmp_path / "three"), "--dssim", "0.004", "--conditions", "jpeg75", "--quiet"]
+    assert main([*asked, "--cloaked", f"noisy={theirs}"]) == 0
+    *_, scaled = json.loads((tmp_path / "three" / "results.json").read_text())["entries"]
+    assert scaled["name"] == "noisy@0.004"
+    assert {record["condition"] for record in scaled["records"]} == {"saved", "jpeg75"}
+    capsys.readouterr()
     for wrong in ("noisy", "noisy=nowhere", f"={theirs}", f"pgd={theirs}"):
         assert main(["bench", str(protocol), "--data", str(tree), "--cloaked", wrong]) == 2
         assert "expected" in capsys.readouterr().err

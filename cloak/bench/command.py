@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cloak.bench.contact import contact_sheet
-from cloak.bench.protocol import Protocol, add_files, read_protocol, select_methods
+from cloak.bench.protocol import Protocol, add_files, read_protocol, select_methods, with_all
 from cloak.bench.report import write_report
 from cloak.bench.run import read_photos, run_protocol
 from cloak.errors import UsageError
@@ -19,7 +19,7 @@ def run_command(options: argparse.Namespace, tell: Callable[[str, int, int], Non
     """Run a protocol as the command line has it and write its report.
 
     Args:
-        options: protocol, data, out, methods, cloaked, surrogates, evaluators, resume, device.
+        options: protocol, data, out, methods, dssim, conditions, cloaked, surrogates, evaluators, resume, device.
         tell: called with what is being done, how many are done, of how many.
 
     Returns:
@@ -34,6 +34,7 @@ def run_command(options: argparse.Namespace, tell: Callable[[str, int, int], Non
         protocol = add_files(protocol, label, folder)
     if options.methods:
         protocol = select_methods(protocol, [*options.methods, *(label for label, _ in others)])
+    protocol = with_all(protocol, options.dssim, options.conditions)
     if options.evaluators:
         protocol = replace(protocol, evaluators=tuple(_from_here(name) for name in options.evaluators))
     if options.surrogates:

@@ -7,17 +7,21 @@ folder ``people``, holds strangers: one photo each, in folders of their own or n
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloak.errors import CloakError, UsageError
 from cloak.photo import SUFFIXES, read_photo
+from cloak.weights import file_sha256
 
 FEWEST_PHOTOS = 2
 """A person needs this many photos that can be read."""
 
 DISTRACTORS = "distractors"
+
+CLOAKED = ("_cloaked", "_attacked")
+"""How programs name what they made of a photo, beside it."""
 
 NESTS = ("", "people", "lfw_funneled", "lfw-deepfunneled", "lfw", "lfw_home/lfw_funneled", "lfw_home/lfw",
          "lfw-py/lfw-deepfunneled", "lfw-py/lfw_funneled", "lfw-py/lfw")  # fmt: skip
@@ -57,7 +61,7 @@ class Dataset:
     root: the folder.
     people: in the order of their names.
     distractors: one photo of each of many strangers.
-    unreadable: (photo, reason) of each that was left out.
+    unreadable: (photo, reason) of each that was left out: damaged, cloaked before, or the same file as another.
     """
 
     root: Path
@@ -90,10 +94,11 @@ def read_dataset(
     strangers = next((path for path in (home / DISTRACTORS, root / DISTRACTORS) if path.is_dir()), None)
     chosen: list[Person] = []
     unreadable: list[tuple[Path, str]] = []
+    seen: dict[str, Path] = {}
     for folder in _most_photos_first(folders, cloaked, seed):
         if len(chosen) == people:
             break
-        readable, broken = _readable(_photos(folder))
+        readable, broken = _readable(_photos(folder), seen)
         unreadable += broken
         if len(readable) >= FEWEST_PHOTOS:
             others = len(readable) - min(identity, len(readable) - FEWEST_PHOTOS)
@@ -106,7 +111,7 @@ def read_dataset(
             f"{root}: expected at least two people with {FEWEST_PHOTOS} readable photos each, "
             f"got {len(chosen)} among {len(folders)} folders; pass --data with a folder-per-person tree"
         )
-    faces, broken = _readable(_photos(strangers, deep=True)[:distractors]) if strangers else ([], [])
+    faces, broken = _readable(_photos(strangers, deep=True)[:distractors], seen) if strangers else ([], [])
     return Dataset(
         root, tuple(sorted(chosen, key=lambda person: person.name)), tuple(faces), tuple(unreadable + broken)
     )
@@ -143,13 +148,27 @@ def _photos(folder: Path, *, deep: bool = False) -> list[Path]:
     return sorted(path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
 
 
-def _readable(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, str]]]:
-    readable, unreadable = [], []
+def _readable(paths: Sequence[Path], seen: dict[str, Path]) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The photos that may take part, and why others may not; what is in one is noted in ``seen``."""
+    readable, left_out = [], []
+    stems = {path.stem for path in paths}
     for path in paths:
-        try:
-            read_photo(path)
-        except CloakError as error:
-            unreadable.append((path, str(error)))
+        reason = _why_not(path, stems, seen)
+        if reason:
+            left_out.append((path, reason))
         else:
             readable.append(path)
-    return readable, unreadable
+    return readable, left_out
+
+
+def _why_not(path: Path, stems: Collection[str], seen: dict[str, Path]) -> str:
+    """Why a photo is no clean photo of its own; empty where it is."""
+    try:
+        earlier = read_photo(path).earlier
+    except CloakError as error:
+        return str(error)
+    original = next((path.stem.removesuffix(mark) for mark in CLOAKED if path.stem.endswith(mark)), "")
+    if earlier or original in stems:
+        return f"{path}: {f'was cloaked before ({earlier})' if earlier else f'is named as a cloak of {original}'}"
+    first = seen.setdefault(file_sha256(path), path)
+    return "" if first == path else f"{path}: is the same file as {first.parent.name}/{first.name}"

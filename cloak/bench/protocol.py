@@ -222,6 +222,23 @@ def select_methods(protocol: Protocol, names: Sequence[str]) -> Protocol:
     return selected
 
 
+def with_all(protocol: Protocol, dssim: Sequence[float], conditions: Sequence[str]) -> Protocol:
+    """The protocol with other budgets or conditions, where any are given, in all its tables.
+
+    Raises:
+        UsageError: an unknown condition, or a budget that makes no sense.
+    """
+    cloaks = [
+        replace(one, dssim=tuple(dssim) or one.dssim, conditions=tuple(conditions) or one.conditions)
+        for one in protocol.cloaks
+    ]
+    others = replace(protocol, cloaks=tuple(cloaks))
+    for entry in entries_of(others):
+        for condition in entry.conditions:
+            find_condition(condition)
+    return others
+
+
 def add_files(protocol: Protocol, label: str, folder: Path) -> Protocol:
     """The protocol with cloaks that other software made, at its first budgets and under its first conditions.
 

@@ -39,6 +39,23 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: bench/PROTOCOL)")
     parser.add_argument("--methods", nargs="+", action="extend", default=[], metavar="NAME", help="only these methods")
     parser.add_argument(
+        "--dssim",
+        nargs="+",
+        type=float,
+        action="extend",
+        default=[],
+        metavar="BUDGET",
+        help="instead of the protocol's budgets of the face DSSIM",
+    )
+    parser.add_argument(
+        "--conditions",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="instead of the protocol's: what happens to photos on their way, such as jpeg75 or half",
+    )
+    parser.add_argument(
         "--cloaked",
         nargs="+",
         action="extend",
