@@ -57,8 +57,8 @@ class Room:
     def filling(self, faces: int) -> int:
         """How many more make a batch of so many one of a usual size, a power of two.
 
-        CUDA's libraries plan each convolution anew for each size that they have not seen; a GPU that waits for
-        the next launch, as with small batches it does, has the room for nothing.
+        CUDA's libraries plan each convolution anew for each size that they have not seen; and a GPU with a small
+        batch waits for the next launch anyway, so that more faces cost nothing.
         """
         return min(self.faces, 1 << (faces - 1).bit_length()) - faces
 

@@ -214,7 +214,7 @@ def _probe(address: str) -> None:
 
 
 def _given_up(job: Job) -> PhotoReport:
-    reason = f"{shown(job.source)}: {TRIES} processes were lost over it, perhaps for want of memory"
+    reason = f"{shown(job.source)}: {TRIES} processes were lost over it, for want of memory perhaps, or a GPU failed"
     return PhotoReport(source=job.source, error=reason, passing=True)
 
 

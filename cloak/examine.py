@@ -1,5 +1,6 @@
 """What is asked of photos without changing them: which faces, how similar."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,10 +35,15 @@ def find_device(name: str) -> torch.device:
 
 def unused_gpu(asked: str, device: torch.device) -> str:
     """A word where "auto" passes over an NVIDIA GPU that is there; empty where there is nothing to say."""
-    if asked != "auto" or device.type != "cpu" or not NVIDIA.exists():
+    if asked != "auto" or device.type != "cpu" or not NVIDIA.exists() or "CUDA_VISIBLE_DEVICES" in os.environ:
         return ""
-    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPUs alone"
-    return f"there is a GPU that PyTorch, built for {built}, cannot use (is its driver older?): the CPU computes"
+    if not torch.version.cuda:
+        why = "this PyTorch is built for CPUs alone"
+    elif not torch.cuda.is_available():
+        why = f"PyTorch finds none; is the driver older than CUDA {torch.version.cuda}?"
+    else:
+        why = "PyTorch cannot compute there: it is taken, full, or too old"
+    return f"there is a GPU, but the CPU computes: {why}"
 
 
 def _computes(device: str) -> bool:

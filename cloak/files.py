@@ -111,7 +111,7 @@ class Layout:
     @classmethod
     def of(cls, jobs: Sequence[Job], spared: Iterable[Path] = ()) -> "Layout":
         originals = frozenset(_identity(path) for path in (*(job.source for job in jobs), *spared))
-        return cls(jobs, originals, {_key(job.target) for job in jobs})
+        return cls(jobs, originals, {name_key(job.target) for job in jobs})
 
     def place(self, job: Job, suffix: str, *, overwrite: bool = False) -> Path:
         """Where a job's result goes, now that the suffix of its format is known; the photo's own is replaced.
@@ -129,7 +129,7 @@ class Layout:
 
     def reserve(self, root: Path, results: Iterable[str]) -> None:
         """Results of earlier runs below ``root``: no other photo's, renamed for its format, takes their names."""
-        self.taken.update(_key(root / result) for result in results)
+        self.taken.update(name_key(root / result) for result in results)
 
     def check(self, path: Path, job: Job, *, overwrite: bool = False) -> None:
         """Refuse to write a job's result over an original, outside of the folder, or over what may not go.
@@ -211,9 +211,9 @@ def stamp_of(path: Path) -> str:
 def free_name(target: Path, taken: set[str]) -> Path:
     """The target, or with a number behind its name where an earlier one has it; notes it as taken."""
     free, number = target, 2
-    while _key(free) in taken:
+    while name_key(free) in taken:
         free, number = target.with_name(f"{target.stem}_{number}{target.suffix}"), number + 1
-    taken.add(_key(free))
+    taken.add(name_key(free))
     return free
 
 
@@ -225,7 +225,7 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def _key(path: Path) -> str:
+def name_key(path: Path) -> str:
     """Equal for names that some file systems take for one: in other cases, or with accents composed or not."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 

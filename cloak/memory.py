@@ -14,19 +14,27 @@ SHORT = ("out of memory", "ALLOC_FAILED", "unable to find an engine", "valid cuD
 
 
 ACCELERATOR_ERRORS: tuple[type[Exception], ...] = tuple(filter(None, [getattr(torch, "AcceleratorError", None)]))
-"""What PyTorch (2.8 or newer) raises when a GPU itself failed: from then on all that a process asks of it fails."""
+"""What PyTorch (2.8 or newer) raises when a GPU itself failed: mostly all that a process asks of it then fails."""
 
 
 def device_is_lost(error: BaseException) -> bool:
     """Whether an error leaves a GPU that this process can use no more."""
-    return isinstance(error, (LostDeviceError, *ACCELERATOR_ERRORS))
+    return isinstance(error, (LostDeviceError, *ACCELERATOR_ERRORS)) and not is_short(error)
+
+
+def is_short(error: BaseException) -> bool:
+    """Whether an error is of memory that did not suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in SHORT)
 
 
 def lost(error: BaseException) -> LostDeviceError:
     """That, for those who wait for the GPU's work."""
     if isinstance(error, LostDeviceError):
         return error
-    return LostDeviceError(f"the GPU failed ({in_a_line(error)}): run the same command again to go on")
+    return LostDeviceError(
+        f"the GPU failed ({in_a_line(error)}): begin again; where there is a folder for the results (-o), what is done "
+        "is not done twice"
+    )
 
 
 def unless_short(function: Callable[[], Result]) -> Result | None:
@@ -38,7 +46,7 @@ def unless_short(function: Callable[[], Result]) -> Result | None:
     try:
         return function()
     except RuntimeError as error:  # torch.OutOfMemoryError is one
-        if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in SHORT):
+        if not is_short(error):
             raise
     torch.cuda.empty_cache()
     return None

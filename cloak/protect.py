@@ -163,6 +163,7 @@ class Cloaker:
 
         Raises:
             UsageError: ``out`` is a file.
+            LostDeviceError: the GPU failed, and with it the run.
         """
         layout = lay_out(paths, out, recursive=recursive, spared=self._identities.sources)
         yield from work_through(self, layout, layout.jobs, overwrite=overwrite, on_progress=on_progress)
@@ -183,7 +184,7 @@ class Cloaker:
         on_step: Callable[[str, float], None] = lambda step, done: None,
         on_saving: Callable[[Path], None] = lambda target: None,
     ) -> PhotoReport:
-        """Protect one photo of a layout; whatever goes wrong with it is in its report.
+        """Protect one photo of a layout; what goes wrong with it is in its report.
 
         Args:
             job: the photo, and where its result goes.

@@ -51,7 +51,8 @@ def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Resu
 
 
 def on_device(device: torch.device, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """``each`` on a CPU; on a GPU one after the other, whose libraries plan their work anew in every thread."""
+    """``each`` on a CPU; on a GPU one after the other: for what this thread goes on to do there in the same sizes,
+    since the GPU's libraries plan such work anew in every thread."""
     return each(function, items) if device.type == "cpu" else [function(item) for item in items]
 
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from cloak.errors import CloakError, in_a_line
-from cloak.files import Job, Layout
+from cloak.files import Job, Layout, name_key
 from cloak.journal import Journal
 from cloak.machine import usable_cores
 from cloak.protect import Cloaker
@@ -158,9 +158,7 @@ def _interrupts_held() -> Iterator[None]:
 
 def in_groups(jobs: Sequence[Job]) -> list[list[Job]]:
     """Photos that must be done one after the other: of one name and several suffixes, they may take each other's."""
-    return [
-        list(group) for _, group in groupby(jobs, key=lambda job: str(job.target.parent / job.target.stem).casefold())
-    ]
+    return [list(group) for _, group in groupby(jobs, key=lambda job: name_key(job.target.parent / job.target.stem))]
 
 
 def _begin(worker: _Worker, threads: int, niceness: int) -> None:

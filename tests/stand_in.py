@@ -79,6 +79,8 @@ def _waits(name: str, args: Any, kwargs: Any) -> bool:
     """A number that Python asks for; where something is; or a copy to the device or back that has to be complete."""
     if name in ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select"):
         return isinstance(args[0], StandIn)
+    if name in ("aten::index", "aten::index_put_"):  # where a mask is true
+        return any(one is not None and one.dtype is torch.bool for one in args[1])
     if name == "aten::copy_":
         places = [isinstance(one, StandIn) for one in args[:2]]
         return places[0] != places[1] and not (args[2] if len(args) > 2 else kwargs.get("non_blocking"))

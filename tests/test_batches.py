@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cloak.batches import BYTES_A_CROP, FACES_ON_GPU, SHARE_OF_MEMORY, Room, perturb
 from cloak.errors import DeviceError
-from cloak.memory import unless_short
+from cloak.memory import ACCELERATOR_ERRORS, device_is_lost, unless_short
 from cloak.methods import MODES
 from cloak.patches import FacePatch, PatchBatch, cut_patch
 from cloak.recognizers import Recognizer, load_recognizer
@@ -90,9 +90,17 @@ def test_short_memory_in_the_words_of_cudas_libraries(error: Exception, short: b
     def fail() -> None:
         raise error
 
+    assert device_is_lost(error) is False
     with nullcontext() if short else pytest.raises(type(error)):
         assert unless_short(fail) is None
     assert unless_short(lambda: 3) == 3
+
+
+@pytest.mark.skipif(not ACCELERATOR_ERRORS, reason="this PyTorch does not tell a GPU's own errors")
+def test_a_gpus_own_errors_but_short_memory_leave_it_lost() -> None:
+    (kind,) = ACCELERATOR_ERRORS
+    assert device_is_lost(kind("CUDA error: an illegal memory access was encountered"))
+    assert not device_is_lost(kind("CUDA error: out of memory"))
 
 
 def test_batches_on_a_gpu_have_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cloak.bench.foreign import cloaked_file, foreign_method
+from cloak.bench.lookup import role
 from cloak.bench.protocol import add_files, entries_of, read_protocol, select_methods
 from cloak.bench.run import run_protocol
 from cloak.cli import main
@@ -149,7 +151,7 @@ def test_a_folder_with_no_cloak_at_all_is_refused_before_the_work(protocol: Path
     message = r"theirs: none of 2 photos has a cloak in .*theirs; of the first, astro/first"
     with pytest.raises(UsageError, match=message):
         run_protocol(loaded, tree, tmp_path / "out")
-    assert not (tmp_path / "out" / "cloaked").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_grey_photo_keeps_to_the_budget(protocol: Path, tree: Path, tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ def test_a_cloak_is_found_by_its_originals_name(tmp_path: Path) -> None:
     (home / "ada_0001_attacked.png").touch()
     with pytest.raises(PhotoError, match=r"got ada_0001_attacked\.png, ada_0001_cloaked\.PNG"):
         cloaked_file(photo, tmp_path / "theirs")
-    (home / "ada_0001.webp").touch()
+    (home / "ada_0001.webp").write_bytes(b"cloaked")
     assert cloaked_file(photo, tmp_path / "theirs") == home / "ada_0001.webp"
 
 
@@ -212,12 +214,39 @@ def test_another_photos_cloak_is_not_taken(tmp_path: Path) -> None:
         cloaked_file(data / "me.jpg", tmp_path / "theirs")
     (home / "me_cloaked.png").touch()
     assert cloaked_file(data / "me.jpg", tmp_path / "theirs").name == "me_cloaked.png"
+    (data / "me_cloaked.png").touch()  # a cloak beside its original is no original
+    assert cloaked_file(data / "me.jpg", tmp_path / "theirs").name == "me_cloaked.png"
     (home / "x_cloaked.png").touch()  # of which?
     with pytest.raises(PhotoError, match="named x or x_SOMETHING"):
         cloaked_file(data / "x.jpg", tmp_path / "theirs")
     for name in ("x.jpg", "x.png"):
-        (home / name).touch()
+        (home / name).write_bytes(b"cloaked")
         assert cloaked_file(data / name, tmp_path / "theirs").name == name
+
+
+def test_a_folder_with_originals_and_cloaks(tmp_path: Path) -> None:
+    """As of software that writes beside what it reads."""
+    photo, home = tmp_path / "data" / "ada" / "me.jpg", tmp_path / "theirs" / "ada"
+    for place in (photo, home / "me.jpg"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"mine")
+    assert cloaked_file(photo, tmp_path / "theirs").name == "me.jpg"  # which the tables expose
+    (home / "me_cloaked.png").write_bytes(b"cloaked")
+    assert cloaked_file(photo, tmp_path / "theirs").name == "me_cloaked.png"
+    (home / "me.jpg").write_bytes(b"changed")
+    assert cloaked_file(photo, tmp_path / "theirs").name == "me.jpg"
+
+
+def test_what_others_worked_against_may_be_unknown_here(protocol: Path, tree: Path, tmp_path: Path) -> None:
+    folder = other_software(tree, tmp_path / "theirs", levels=8)
+    loaded = add_files(read_protocol(protocol), "theirs", folder)
+    results, _ = run_protocol(loaded, tree, tmp_path / "out")
+    assert role(results, "dlib") == "held out, as far as is known"
+    stated = [replace(one, surrogates=("dlib", "their own")) if one.files else one for one in loaded.cloaks]
+    results, _ = run_protocol(replace(loaded, cloaks=tuple(stated)), tree, tmp_path / "out", resume=True)
+    assert [entry["surrogates"] for entry in results["entries"]] == [[], ["dlib", "their own"], ["dlib", "their own"]]
+    assert role(results, "dlib") == "surrogate"
+    assert str(tmp_path) not in json.dumps(results)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,6 @@ from cloak.photo import read_photo
 from cloak.types import Pixels
 from tests.helpers import SAMPLES, smooth_noise
 
-resource = pytest.importorskip("resource", reason="needs a system that counts a process's memory")
-
 EYES_APART = 0.35  # of the box's width, at least, in a frontal face
 
 
@@ -61,6 +59,7 @@ def test_a_24_megapixel_photo_is_detected_small_in_bounded_memory(detector: Face
     (face,) = detector.detect(astronaut)
     photo = np.full((4000, 6000, 3), 90, np.uint8)
     photo[3000:3512, 5000:5512] = astronaut
+    resource = pytest.importorskip("resource", reason="needs a system that counts a process's memory")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = detector.detect(photo)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)

@@ -180,8 +180,3 @@ def test_accents_composed_or_not_are_one_name() -> None:
     composed, apart = "\u00e9.jpg", "e\u0301.jpg"
     assert free_name(Path(composed), taken).name == composed
     assert free_name(Path(apart), taken).name == "e\u0301_2.jpg"
-
-
-def test_a_place_has_the_same_shard_on_every_system(tmp_path: Path) -> None:
-    job = Job(tmp_path / "in" / "sub" / "a.jpg", tmp_path / "out" / "sub" / "a.jpg", tmp_path / "out")
-    assert job.place == "sub/a.jpg"

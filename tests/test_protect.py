@@ -218,7 +218,8 @@ def test_a_gpu_that_pytorch_cannot_use_is_said(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("cloak.examine.NVIDIA", driver)
     assert unused_gpu("auto", cpu) == ""
     driver.touch()
-    assert "there is a GPU that PyTorch" in unused_gpu("auto", cpu)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert "there is a GPU, but the CPU computes: " in unused_gpu("auto", cpu)
     assert unused_gpu("cpu", cpu) == unused_gpu("auto", torch.device("cuda")) == ""
     cloaker = Cloaker(device="auto", surrogates=["dlib"])
     assert any("there is a GPU" in note for note in cloaker.notes) == (cloaker.device.type == "cpu")

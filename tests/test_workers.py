@@ -225,7 +225,7 @@ def test_a_gpu_that_fails_ends_the_run_which_can_go_on(
     photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     layout = lay_out([photos], tmp_path)
-    with pytest.raises(LostDeviceError, match=r"^the GPU failed \(CUDA error: an illegal .*\): run the same command"):
+    with pytest.raises(LostDeviceError, match=r"^the GPU failed \(CUDA error: an illegal .*\): begin again"):
         share(layout, tmp_path, Failing())
     assert 0 < len(list(tmp_path.rglob("*.png"))) < 8
     share(layout, tmp_path, QUICK)

@@ -47,7 +47,7 @@ class Workshop:
     """What cloaks are made with.
 
     Attributes:
-        out: files go to ``out/cloaked/METHOD@DSSIM/PERSON/``.
+        out: files go to ``out/cloaked/METHOD@DSSIM/PERSON/``; those of photos that are only shown to ``out/shown``.
         device: where the loop runs.
         seed: of the cloaks.
         folder: what relative references of surrogates start from.
@@ -158,7 +158,7 @@ class Workshop:
         each = (time.perf_counter() - started) / max(sum(map(len, deltas)), 1)
         for (index, item), own in zip(prepared.items(), deltas, strict=True):
             started = time.perf_counter()
-            with _noted(records[index], photos[index]):
+            with _noted(records[index], photos[index], entry.files, self.out):
                 target = self._save(entry, photos[index], item, own, self.out / place)
                 seconds = each + (time.perf_counter() - started) / len(item.faces)
                 records[index] |= self._record(item, target, None if entry.files else seconds)
@@ -226,7 +226,7 @@ class Workshop:
 
 
 @contextmanager
-def _noted(record: dict[str, Any], photo: Path) -> Iterator[None]:
+def _noted(record: dict[str, Any], photo: Path, *folders: Path | None) -> Iterator[None]:
     """What cannot be done with a photo is told in its record, and the others go on.
 
     A photo without a face has none another time; all else is tried again by a run that goes on.
@@ -234,7 +234,10 @@ def _noted(record: dict[str, Any], photo: Path) -> Iterator[None]:
     try:
         yield
     except (CloakError, OSError) as error:
-        record["error"] = str(error).replace(str(photo), f"{photo.parent.name}/{photo.name}")
+        text = str(error).replace(str(photo), f"{photo.parent.name}/{photo.name}")
+        for folder in filter(None, folders):  # results say nothing of where things lay
+            text = text.replace(f"{folder}/", "")
+        record["error"] = text
         record["passing"] = not isinstance(error, NoFaceError)
 
 

@@ -76,10 +76,11 @@ def _data(options: argparse.Namespace, protocol: Protocol) -> Path:
 
 def _named_folder(given: str) -> tuple[str, Path]:
     """NAME=DIR of the command line."""
-    label, equals, folder = given.partition("=")
-    if not (label and equals and Path(folder).is_dir()):
+    label, equals, name = given.partition("=")
+    folder = Path(name).expanduser()
+    if not (label and equals and folder.is_dir()):
         raise UsageError(f"expected --cloaked NAME=DIR with a folder of cloaked photos, got {given!r}")
-    return label, Path(folder).absolute()
+    return label, folder.absolute()
 
 
 def _from_here(reference: str) -> str:

@@ -161,14 +161,20 @@ def _readable(paths: Sequence[Path], seen: dict[str, Path]) -> tuple[list[Path],
     return readable, left_out
 
 
+def original_of(stem: str, stems: Collection[str]) -> str:
+    """Whose cloak a photo is by its name; empty where it is nobody's among them."""
+    found = next((stem.removesuffix(mark) for mark in CLOAKED if stem.endswith(mark)), "")
+    return found if found in stems else ""
+
+
 def _why_not(path: Path, stems: Collection[str], seen: dict[str, Path]) -> str:
     """Why a photo is no clean photo of its own; empty where it is."""
     try:
         earlier = read_photo(path).earlier
     except CloakError as error:
         return str(error)
-    original = next((path.stem.removesuffix(mark) for mark in CLOAKED if path.stem.endswith(mark)), "")
-    if earlier or original in stems:
+    original = original_of(path.stem, stems)
+    if earlier or original:
         return f"{path}: {f'was cloaked before ({earlier})' if earlier else f'is named as a cloak of {original}'}"
     first = seen.setdefault(file_sha256(path), path)
     return "" if first == path else f"{path}: is the same file as {first.parent.name}/{first.name}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cloak.bench.datasets import NESTS
+from cloak.bench.datasets import NESTS, original_of
 from cloak.bench.evaluators import central_face
 from cloak.errors import PhotoError, UsageError
 from cloak.methods import Method
@@ -43,7 +43,9 @@ def cloaked_file(photo: Path, folder: Path) -> Path:
     """
     homes = [home for nest in NESTS if (home := folder / nest / photo.parent.name).is_dir()]
     files = _photos(homes[0]) if homes else []
-    others = {path.stem for path in _photos(photo.parent) if path.name != photo.name}
+    stems = {path.stem for path in _photos(photo.parent)}
+    originals = [path for path in _photos(photo.parent) if not original_of(path.stem, stems)]
+    others = {path.stem for path in originals if path.name != photo.name}
     found = (
         [path for path in files if path.name == photo.name]
         or [path for path in files if path.stem == photo.stem and path.stem not in others]
@@ -51,6 +53,8 @@ def cloaked_file(photo: Path, folder: Path) -> Path:
             path for path in files if _whose(path.stem, {*others, photo.stem}) == photo.stem and path.stem not in others
         ]
     )
+    if len(found) == 1 and found[0].read_bytes() == photo.read_bytes():  # the original; its cloak may lie beside it
+        found = [path for path in files if original_of(path.stem, {photo.stem})] or found
     if len(found) != 1 or (found[0].name != photo.name and photo.stem in others):
         names = ", ".join(path.name for path in found) or "none"
         raise PhotoError(
@@ -114,7 +118,7 @@ def foreign_cloak(prepared: Prepared, file: Path, method: Method, name: str) -> 
         )
     if method.dssim == math.inf:
         return file.read_bytes()
-    one = Prepared(prepared.photo, (face,), prepared.patches[:1])
+    one = Prepared(prepared.photo, (face,), ())
     change = (cloaked.astype(np.float32) - original) / 255.0
     if prepared.photo.single_channel:  # what is saved of three is one
         change = np.repeat(change.mean(axis=2, keepdims=True), 3, axis=2)

@@ -40,13 +40,15 @@ def role(results: Results, evaluator: str) -> str:
     against = [not same.isdisjoint(entry["surrogates"]) for entry in results["entries"] if entry["surrogates"]]
     if against and all(against):
         return "surrogate"
+    if not any(against) and any(other_software(entry) and not entry["surrogates"] for entry in results["entries"]):
+        return "held out, as far as is known"
     return "surrogate of some" if any(against) else "held out"
 
 
 def evaluator_title(results: Results, name: str) -> str:
     """The name, and whether the cloaks were made against it."""
     found = role(results, name)
-    return name if found == "held out" else f"{name} ({found})"
+    return name if found.startswith("held out") else f"{name} ({found})"
 
 
 def ordered_entries(results: Results) -> tuple[Entry, ...]:
@@ -132,8 +134,15 @@ def shown_entries(results: Results) -> tuple[Entry, ...]:
     """What plots of single entries show: our cloak on the most photos and those of others, else all with a budget."""
     full = [entry for entry in ordered_entries(results) if entry["photos"] == most_photos(results) and entry["files"]]
     chosen = [entry for entry in full if entry["method"] == "cloak" or other_software(entry)]
-    return tuple((chosen or [entry for entry in full if entry["dssim"] is not None])[:MOST_SHOWN])
+    chosen = chosen or [entry for entry in full if entry["dssim"] is not None]
+    if any(map(other_software, chosen)):  # whole budgets, the usual one first
+        nearest = sorted(chosen, key=lambda entry: abs((entry["dssim"] or USUAL_BUDGET) - USUAL_BUDGET))[:MOST_SHOWN]
+        chosen = [entry for entry in chosen if entry in nearest]
+    return tuple(chosen[:MOST_SHOWN])
 
+
+USUAL_BUDGET = 0.009
+"""The face DSSIM at which methods are compared first."""
 
 MOST_SHOWN = 4
 """More lines than this in one plot cannot be told apart."""

@@ -60,8 +60,8 @@ def psr_against_dssim(results: Results) -> Figure:
     """A panel for each evaluator: PSR under evasion of the saved files against the measured face DSSIM."""
     figure, panels = panels_of(results, height=3.5)
     far = rates(results)[0]
-    methods = [name for name in dict.fromkeys(e["method"] for e in ordered_entries(results)) if name != "none"]
-    colours = colours_of(methods)
+    methods = [name for name in _methods(results) if name != "none"]
+    colours = colours_of(_methods(results))
     reach = max((visibility(entry, "face", "dssim") or 0.0 for entry in results["entries"]), default=0.0) or 0.02
     for name, axes in panels.items():
         clean = without_cloak(results, name).get("value")
@@ -83,6 +83,11 @@ def psr_against_dssim(results: Results) -> Figure:
     if any(entry["photos"] < most_photos(results) for entry in results["entries"]):
         figure.suptitle("Bars: 95 % intervals. Open markers: fewer photos of each person.", fontsize=9, color=INK)
     return figure
+
+
+def _methods(results: Results) -> list[str]:
+    """All methods, each once."""
+    return list(dict.fromkeys(entry["method"] for entry in ordered_entries(results)))
 
 
 def _method_line(axes: Axes, results: Results, method: str, evaluator: str, colour: str) -> tuple[float, float] | None:
@@ -223,7 +228,7 @@ def _bars(
 ) -> None:
     """The bars of one entry, number ``index`` of ``count``."""
     measure, thick = f"psr@{rates(results)[0]}", 0.8 / count
-    colours = colours_of([one["method"] for one in tested_entries(results)])
+    colours = colours_of(_methods(results))
     colour = shades(count)[index] if entry["method"] == "cloak" else colours[entry["method"]]
     label, tick = entry["name"], "without a cloak"
     for name, place in zip(names, places, strict=True):

@@ -134,7 +134,14 @@ def read_protocol(path: Path) -> Protocol:
     given = read_toml(path, "a protocol", "; there are some in benchmarks/")
     try:
         given["cloaks"] = tuple(_build(Cloaks, item) for item in given.get("cloaks", ()))
-        protocol: Protocol = _build(Protocol, {"name": path.stem, **given, "folder": path.resolve().parent})
+        protocol: Protocol = _build(
+            Protocol,
+            {
+                "name": _safe(path.stem),
+                **given,
+                "folder": path.resolve().parent,
+            },
+        )
         _check(protocol)
     except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"{path}: {error}") from None
@@ -182,10 +189,18 @@ NAME = re.compile(r"[^\W_][\w .,+()-]*")
 """What names of files and of lines in plots may be made of."""
 
 
+def _safe(stem: str) -> str:
+    """A protocol's name, from its file's."""
+    return re.sub(r"[^\w .,+()-]", "-", stem).lstrip("-_.,+() ") or "protocol"
+
+
 def _check_names(protocol: Protocol) -> None:
     for what, name in (("name", protocol.name), *(("label", cloaks.label) for cloaks in protocol.cloaks)):
         if name and not NAME.fullmatch(name):
-            raise ValueError(f"expected a {what} of letters, digits, spaces and _ . , + ( ) -, got {name!r}")
+            raise ValueError(
+                f"expected a {what} of letters, digits, spaces and _.,+()-, beginning with a letter or digit; "
+                f"got {name!r}"
+            )
 
 
 def _check_files(cloaks: Cloaks) -> None:
@@ -255,12 +270,6 @@ def add_files(protocol: Protocol, label: str, folder: Path) -> Protocol:
     except ValueError as error:
         raise UsageError(str(error)) from None
     return extended
-
-
-def without_places(protocol: Protocol) -> Protocol:
-    """The protocol as results state it: of the folders of files, no more than their names."""
-    named = [replace(cloaks, files=Path(cloaks.files).name) if cloaks.files else cloaks for cloaks in protocol.cloaks]
-    return replace(protocol, cloaks=tuple(named))
 
 
 def entries_of(protocol: Protocol) -> tuple[Entry, ...]:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +22,7 @@ from cloak.bench.embedding import Album, Gaze, embed_all
 from cloak.bench.evaluators import load_evaluator
 from cloak.bench.foreign import check_files
 from cloak.bench.lpips import find_lpips
-from cloak.bench.protocol import Entry, Protocol, entries_of, without_places
+from cloak.bench.protocol import Entry, Protocol, entries_of
 from cloak.bench.scoring import ROC_RATES, Score, score
 from cloak.bench.showcase import photos_to_show, show
 from cloak.bench.store import EmbeddingStore, Journal
@@ -72,13 +72,13 @@ def run_protocol(
     gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
     workshop = Workshop(out, torch.device(device), protocol.seed, protocol.folder, find_lpips())
     entries = entries_of(protocol)
-    journal = Journal(out / JOURNAL)
     to_show = photos_to_show(protocol, dataset)
     for entry in entries:
         if entry.files:
             check_files(entry.name, entry.files, _photos_of(entry, dataset))
     clean = _embed_clean(gaze, dataset, entries, tell)
     judge = Score.of(dataset, clean, [evaluator.name for evaluator in evaluators], protocol)
+    journal = Journal(out / JOURNAL)
     made = _cloak_all(workshop, entries, dataset, journal, tell)
     shown = show(workshop, entries, to_show, dataset, journal, partial(_known, dataset), tell)
     results = []
@@ -90,7 +90,7 @@ def run_protocol(
     tell("measuring", len(entries), len(entries))
     document = {
         "schema": 1,
-        "protocol": asdict(without_places(protocol)) | {"folder": "", "data": data.name},
+        "protocol": asdict(_without_places(protocol)) | {"folder": "", "data": data.name},
         "provenance": provenance(device) | {"seconds": time.perf_counter() - started, "resumed": resumed},
         "dataset": _described(dataset, clean),
         "evaluators": judge.evaluators,
@@ -198,7 +198,7 @@ def describe(entry: Entry, records: Sequence[Mapping[str, Any]], protocol: Proto
         "name": entry.name,
         "method": entry.method.name,
         "dssim": entry.method.dssim if 0.0 < entry.method.dssim < 1.0 else None,
-        "surrogates": [find_source(reference, protocol.folder).name for reference in entry.surrogates],
+        "surrogates": [_named(reference, entry, protocol.folder) for reference in entry.surrogates],
         "identity": entry.identity,
         "other_software": entry.files is not None,
         "settings": {} if entry.files else {key: str(value) for key, value in asdict(entry.method).items()},
@@ -209,6 +209,22 @@ def describe(entry: Entry, records: Sequence[Mapping[str, Any]], protocol: Proto
         "seconds_per_face": float(np.median(seconds)) if seconds else None,
         "visibility": dict(visibility) | {"lpips": float(np.mean(lpips)) if lpips else None},
     }
+
+
+def _without_places(protocol: Protocol) -> Protocol:
+    """The protocol as results state it: of the folders of files, no more than their names."""
+    named = [replace(cloaks, files=Path(cloaks.files).name) if cloaks.files else cloaks for cloaks in protocol.cloaks]
+    return replace(protocol, cloaks=tuple(named))
+
+
+def _named(reference: str, entry: Entry, folder: Path) -> str:
+    """A surrogate's name; of other software's, which may be unknown here, as it is stated."""
+    try:
+        return find_source(reference, folder).name
+    except UsageError:
+        if entry.files:
+            return reference
+        raise
 
 
 def _described(dataset: Dataset, clean: Album) -> dict[str, Any]:

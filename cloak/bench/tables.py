@@ -172,7 +172,7 @@ def failure_table(results: Results) -> tuple[Table, ...]:
         if len(entry["failed"]) > FAILURES_SHOWN:
             rows.append(row(entry["name"], f"and {len(entry['failed']) - FAILURES_SHOWN} more, see results.json"))
     note = "They take no part in any number of their method."
-    return (Table("Photos that were not cloaked", note, ("method@budget", "reason"), tuple(rows)),) if rows else ()
+    return (Table("Photos that were left out", note, ("method@budget", "reason"), tuple(rows)),) if rows else ()
 
 
 def visibility_table(results: Results) -> Table:
@@ -224,10 +224,13 @@ def protocol_table(results: Results) -> Table:
     ]
     for cloaks in protocol["cloaks"]:
         photos = amount(cloaks["photos"], "photo") + " each" if cloaks["photos"] else "all photos"
-        budgets = ", ".join(number(dssim, 4).rstrip("0") for dssim in cloaks["dssim"] or (USUAL_DSSIM,))
-        words = [f"at face DSSIM {budgets}", photos, ", ".join(cloaks["conditions"])]
+        files = cloaks.get("files")
+        given = [number(dssim, 4).rstrip("0") for dssim in cloaks["dssim"] or (() if files else (USUAL_DSSIM,))]
+        words = ["as they are"] if files else []
+        words += [f"at face DSSIM {', '.join(given)}"] if given else []
+        words += [photos, ", ".join(cloaks["conditions"])]
         words += [f"against {', '.join(against)}"] if (against := cloaks.get("surrogates")) else []
         words += [f"{key} = {value}" for key, value in cloaks.get("changes", {}).items()]
-        named = f"files in {files}" if (files := cloaks.get("files")) else ", ".join(cloaks["methods"])
+        named = f"files in {files}" if files else ", ".join(cloaks["methods"])
         rows.append(row(f"{named} ({label})" if (label := cloaks.get("label")) else named, "; ".join(words)))
     return Table("Protocol", "", ("setting", "value"), tuple(rows))

@@ -28,13 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CloakError as error:
         tell(error)
         return NOT_DONE
-    except BrokenPipeError:  # whoever read the output has enough, as "head" does
+    except OSError as error:  # whoever read the output has enough, as "head" does
+        on_windows = os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
+        if not (isinstance(error, BrokenPipeError) or on_windows):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_DONE
-    except OSError as error:
-        if os.name == "nt" and error.errno == errno.EINVAL:  # so it is there when nobody reads the output any more
-            return NOT_DONE
-        raise
     except KeyboardInterrupt:
         tell(f"interrupted; {options.interrupted}")
         return INTERRUPTED

@@ -76,7 +76,8 @@ def add_parser(commands: "Subparsers") -> None:
         "--workers",
         type=_count,
         metavar="N",
-        help="processes to share the work, each with 1 GB of memory (default: for many photos, one for each core)",
+        help="processes to share the work, each with 1 GB of memory (default: for many photos, one for each core, "
+        "or two where a GPU cloaks)",
     )
     parser.add_argument(
         "--engine",

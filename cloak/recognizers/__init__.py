@@ -60,16 +60,15 @@ def load_recognizer(
 def load_source(source: Source, device: torch.device | str = "cpu", *, gradients: bool = True) -> Recognizer:
     """Load what was found; see ``load_recognizer``."""
     network, mean = load_network(source, gradients=gradients)
-    recognizer = (
-        Recognizer(source.spec, network, mean, fingerprint=source.fingerprint())
-        .to(device)
-        .to(memory_format=torch.channels_last)
-    )
+    recognizer = Recognizer(source.spec, network, mean, fingerprint=source.fingerprint())
+    # its weights may come from anywhere; on the CPU if it can, since a GPU's numbers differ in their last digits
+    seen = _try_on_cpu(recognizer) if source.file is None else None
+    recognizer = recognizer.to(device).to(memory_format=torch.channels_last)
     if source.architecture:  # those are tested
         return recognizer
     tried = _try(recognizer, device, gradients=gradients)
-    if source.file is None:  # its weights may come from anywhere
-        recognizer.fingerprint = _fingerprint_of(recognizer, tried)
+    if source.file is None:
+        recognizer.fingerprint = _fingerprint_of(recognizer, tried if seen is None else seen)
     return recognizer
 
 
@@ -83,6 +82,14 @@ def _fingerprint_of(recognizer: Recognizer, tried: Tensor) -> str:
         )
     hashed.update(repr(F.normalize(tried.detach().cpu(), dim=1).mul(10).round().int().tolist()).encode())
     return hashed.hexdigest()[:32]
+
+
+def _try_on_cpu(recognizer: Recognizer) -> Tensor | None:
+    """Some crops' embeddings; None where it does not work there."""
+    try:
+        return _try(recognizer, "cpu", gradients=False)
+    except UsageError:
+        return None
 
 
 def _try(recognizer: Recognizer, device: torch.device | str, *, gradients: bool) -> Tensor:
