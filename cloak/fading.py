@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from PIL import Image
 from torch import Tensor
 
 from cloak.align import to_tensor
 from cloak.types import Box, Face, Pixels
-from cloak.visibility import surroundings
+from cloak.visibility import NATIVE_SIDE, surroundings
 
 FACE_HEIGHT = 2.9
 """Of MTCNN's boxes, in distances between the eyes; what follows is in such distances, too."""
@@ -120,11 +121,19 @@ def _seen(rows: Tensor, pictures: Tensor, columns: Tensor) -> Tensor:
 
 
 def eye_fading(original: Pixels, changed: Pixels, face: Face) -> float:
-    """The share of its contrast that the eye of a face which fades more has lost; both (h, w, 3) uint8."""
+    """The share of its contrast that the eye of a face which fades more has lost; both (h, w, 3) uint8.
+
+    Faces twice as large as DSSIM sees them, or more, are averaged down: windows are much larger than pixels.
+    """
     margin = math.ceil(max(face.width, face.height) / 4)
+    factor = max(1, int(max(face.width, face.height) / NATIVE_SIDE))
     left, top, right, bottom = surroundings(face.box, margin, original.shape)
-    before, after = (to_tensor(pixels[top:bottom, left:right]) for pixels in (original, changed))
+    before, after = (to_tensor(_down(pixels[top:bottom, left:right], factor)) for pixels in (original, changed))
     corner = np.array([left, top])
-    box = tuple((np.reshape(face.box, (2, 2)) - corner).ravel().tolist())
-    eyes = Eyes.of(before, [box], np.array(face.landmarks)[None] - corner)
+    box = tuple(((np.reshape(face.box, (2, 2)) - corner + 0.5) / factor - 0.5).ravel().tolist())
+    eyes = Eyes.of(before, [box], (np.array(face.landmarks)[None] - corner + 0.5) / factor - 0.5)
     return float(eyes.worst(after - before))
+
+
+def _down(pixels: Pixels, factor: int) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels

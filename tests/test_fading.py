@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,8 @@ from cloak.fading import Eyes, eye_fading
 from cloak.methods import MODES
 from cloak.patches import FacePatch, cut_patch, stack_patches
 from cloak.photo import read_photo
-from cloak.types import Face, Pixels
+from cloak.types import Box, Face, Pixels
+from cloak.visibility import NATIVE_SIDE
 from tests.helpers import SAMPLES
 
 
@@ -127,3 +129,20 @@ def test_a_photo_is_measured_on_the_eye_that_fades_more(photo: tuple[Pixels, Fac
     x, y = (round(value) for value in face.landmarks[3])
     mouth[y - 10 : y + 10, x - 10 : x + 10] = 128
     assert eye_fading(pixels, mouth, face) < 0.01
+
+
+def test_a_large_face_is_measured_on_a_smaller_one(photo: tuple[Pixels, Face]) -> None:
+    pixels, face = photo
+    changed, (x, y) = pixels.copy(), (round(value) for value in face.landmarks[1])
+    here = np.s_[y - 12 : y + 12, x - 18 : x + 18]
+    changed[here] = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(3)))[here]
+    times = math.ceil(2.5 * NATIVE_SIDE / face.width)
+    size = (times * pixels.shape[1], times * pixels.shape[0])
+    large = [np.asarray(Image.fromarray(each).resize(size, Image.Resampling.NEAREST)) for each in (pixels, changed)]
+    left, top, right, bottom = (times * (value + 0.5) - 0.5 for value in face.box)
+    box: Box = (left, top, right, bottom)
+    landmarks = tuple((times * (x + 0.5) - 0.5, times * (y + 0.5) - 0.5) for x, y in face.landmarks)
+    enlarged = replace(face, box=box, landmarks=landmarks)
+    found, wanted = eye_fading(large[0], large[1], enlarged), eye_fading(pixels, changed, face)
+    assert wanted > 0.05
+    assert found == pytest.approx(wanted, rel=0.1)
