@@ -157,5 +157,5 @@ def test_a_small_adversarial_change_moves_the_robust_twin_less_than_its_original
         own = recognizer(crops)
         shown = (crops + 1e-3 * torch.randn(crops.shape, generator=torch.Generator().manual_seed(0))).requires_grad_()
         (gradient,) = torch.autograd.grad((recognizer(shown) * own).sum(), shown)
-        moved[name] = float((recognizer(shown - 2 / 255 * gradient.sign()) * own).sum(dim=1).mean())
+        moved[name] = float((recognizer((shown - 2 / 255 * gradient.sign()).detach()) * own).sum(dim=1).mean())
     assert moved["dlib-robust"] > moved["dlib"] + 0.05
