@@ -47,9 +47,9 @@ SHADES = ("#eda36a", "#d55e00", "#8a3d00", "#3f1c00")
 
 
 def colours_of(methods: Sequence[str]) -> dict[str, str]:
-    """Method -> colour, for all of a plot."""
-    others = [method for method in methods if method not in COLOURS]
-    return {**COLOURS, **{method: OTHERS[number % len(OTHERS)] for number, method in enumerate(others)}}
+    """Method -> colour, for all of a plot; "none" has the ink's."""
+    others = [method for method in methods if method not in COLOURS and method != "none"]
+    return {"none": INK, **COLOURS, **{method: OTHERS[number % len(OTHERS)] for number, method in enumerate(others)}}
 
 
 def shades(count: int) -> tuple[str, ...]:

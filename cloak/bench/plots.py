@@ -228,8 +228,10 @@ def _bars(
 ) -> None:
     """The bars of one entry, number ``index`` of ``count``."""
     measure, thick = f"psr@{rates(results)[0]}", 0.8 / count
-    colours = colours_of(_methods(results))
-    colour = shades(count)[index] if entry["method"] == "cloak" else colours[entry["method"]]
+    alike = [one["name"] for one in ordered_entries(results) if one["method"] == entry["method"]]
+    ours = entry["method"] == "cloak"
+    colour = shades(count)[index] if ours else colours_of(_methods(results))[entry["method"]]
+    strength = 1.0 if ours else 1.0 - 0.6 * alike.index(entry["name"]) / len(alike)
     label, tick = entry["name"], "without a cloak"
     for name, place in zip(names, places, strict=True):
         found = record(entry, evaluator, condition=name, photos=fewest_photos(entry))
@@ -238,7 +240,13 @@ def _bars(
         if cloaked:
             error = {"elinewidth": 0.9, "ecolor": INK}
             axes.barh(
-                y, cloaked["value"], 0.9 * thick, xerr=error_bar(cloaked), color=colour, label=label, error_kw=error
+                y,
+                cloaked["value"],
+                0.9 * thick,
+                xerr=error_bar(cloaked),
+                color=(colour, strength),
+                label=label,
+                error_kw=error,
             )
             label = "_more"
         if clean:
