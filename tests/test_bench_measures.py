@@ -75,6 +75,16 @@ def test_a_face_that_was_not_found_takes_no_part_but_in_the_detection_rate() -> 
     assert probes.detections().values.tolist() == [1.0, 1.0, 0.0]
 
 
+def test_a_face_that_was_not_found_is_not_matched() -> None:
+    gallery = faces([[1, 0], [0, 1]], [0, 1])
+    lost = Faces(np.array([[np.nan, np.nan]], dtype=np.float32), np.array([0]))
+    probes = faces([[1, 0], [1, 0.2]], [0, 1]).joined(lost)
+    nobody = Faces(np.zeros((0, 2), np.float32), np.zeros(0, np.int64))
+    found = attack(probes, gallery, nobody, {0.1: 0.9})
+    assert found["psr@0.1"].values.tolist() == [0.0, 1.0]
+    assert found["unmatched@0.1"].values.tolist() == [0.0, 1.0, 1.0]
+
+
 def test_ranks_count_the_people_who_score_above_the_own_person() -> None:
     gallery = faces([[1, 0.1], [1, 0.2], [1, 1], [0, 1]], [0, 0, 1, 2])
     ranks = identification_ranks(faces([[1, 0], [1, 0], [0, 1]], [0, 1, 0]), gallery)

@@ -104,9 +104,10 @@ def genuine_scores_within(faces: Faces) -> Floats:
     return scores
 
 
-def genuine_scores(probes: Faces, gallery: Faces) -> Observations:
-    """Cosines of all pairs of a probe and a gallery photo of its person."""
-    probes, gallery = probes.only_found(), gallery.only_found()
+def genuine_scores(probes: Faces, gallery: Faces, *, found: bool = True) -> Observations:
+    """Cosines of all pairs of a probe and a gallery photo of its person; NaN of a face that was not found, if asked."""
+    if found:
+        probes, gallery = probes.only_found(), gallery.only_found()
     rows, columns = np.nonzero(probes.people[:, None] == gallery.people)
     scores = (probes.embeddings[rows] * gallery.embeddings[columns]).sum(axis=1)
     return Observations(scores.astype(np.float64), probes.people[rows])
@@ -228,6 +229,8 @@ def attack(
     alone = identification_ranks(probes, gallery)
     result = {f"tar@{far:g}": scores.where(scores.values >= t) for far, t in thresholds.items()}
     result |= {f"psr@{far:g}": scores.where(scores.values < t) for far, t in thresholds.items()}
+    whole = genuine_scores(probes, gallery, found=False)
+    result |= {f"unmatched@{far:g}": whole.where(~(whole.values >= t)) for far, t in thresholds.items()}
     return result | {
         "similarity": scores,
         "rank1": ranks.where(ranks.values < 1),
