@@ -133,7 +133,8 @@ def test_a_fetched_recogniser_compares(manifest: Web, tmp_path: Path, capsys: Ca
     assert "run: cloak models fetch colours" in capsys.readouterr().err
     assert fetch("colours", "--quiet") == DONE
     assert capsys.readouterr() == ("", "")
-    assert main(["compare", str(photo), str(photo), "--recognizers", "colours", "dlib", "--json"]) == DONE
+    both = ["--recognizers", "colours", "--recognizers", "dlib"]
+    assert main(["compare", str(photo), str(photo), *both, "--json"]) == DONE
     similarities = json.loads(capsys.readouterr().out)["faces"][0]["similarities"]
     assert similarities == {"colours": pytest.approx(1.0, abs=1e-5), "dlib": pytest.approx(1.0, abs=1e-5)}
 

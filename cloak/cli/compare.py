@@ -21,7 +21,8 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument(
         "--recognizers",
         nargs="+",
-        default=["auto"],
+        action="extend",
+        default=[],
         metavar="NAME",
         help=f"who compares, each {RECOGNISERS} (default: auto, all that are on disk)",
     )
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         options.first,
         options.second,
         device=options.device,
-        recognizers=options.recognizers,
+        recognizers=options.recognizers or ["auto"],
         limits=limits_of(options),
     )
     if options.json:

@@ -54,7 +54,8 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument(
         "--surrogates",
         nargs="+",
-        default=["auto"],
+        action="extend",
+        default=[],
         metavar="NAME",
         help=f"recognisers that the cloak is made against, each {RECOGNISERS} (default: auto, all that are on disk)",
     )
@@ -240,7 +241,7 @@ def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Clo
         device=options.device,
         loop=loop,
         seed=options.seed,
-        surrogates=options.surrogates,
+        surrogates=options.surrogates or ["auto"],
         identity=options.identity,
         metadata=options.metadata,
         limits=limits_of(options),
