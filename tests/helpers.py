@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from cloak import Cloaker, Face
@@ -103,6 +104,12 @@ ANY_BYTES = pytest.mark.skipif(
     sys.platform in ("darwin", "win32"), reason="this system takes no names that are no UTF-8 or hold a line's end"
 )
 """For tests of such names."""
+
+
+def sample_faces() -> dict[str, Image.Image]:
+    """The faces of the two samples, cut out, 170 x 190, by the files' names."""
+    boxes = {"grace_hopper.jpg": (120, 60, 410, 400), "astronaut.png": (130, 10, 330, 230)}
+    return {name: Image.open(SAMPLES / name).convert("RGB").crop(box).resize((170, 190)) for name, box in boxes.items()}
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from cloak.bench.protocol import add_files, entries_of, read_protocol, select_me
 from cloak.bench.run import run_protocol
 from cloak.cli import main
 from cloak.errors import PhotoError, UsageError
-from tests.helpers import SAMPLES
+from tests.helpers import SAMPLES, sample_faces
 
 pytest.importorskip("sklearn", reason="needs scikit-learn (pip install -e .[dev])")
 
@@ -37,8 +37,7 @@ dssim = [0.009]
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two people with two photos each, as PNG and as JPEG."""
     root = tmp_path_factory.mktemp("tree")
-    for name, box in (("grace_hopper.jpg", (120, 60, 410, 400)), ("astronaut.png", (130, 10, 330, 230))):
-        face = Image.open(SAMPLES / name).convert("RGB").crop(box).resize((170, 190))
+    for name, face in sample_faces().items():
         person = root / "people" / name[:5]
         person.mkdir(parents=True)
         face.save(person / ("first.png" if name == "astronaut.png" else "first.jpg"), quality=98)

@@ -20,7 +20,7 @@ from cloak.cli import main
 from cloak.errors import CloakError, UsageError
 from cloak.folders import cache_folder
 from cloak.photo import save_bytes
-from tests.helpers import SAMPLES
+from tests.helpers import sample_faces
 
 pytest.importorskip("sklearn", reason="needs scikit-learn (pip install -e .[dev])")
 
@@ -42,8 +42,7 @@ conditions = ["saved", "jpeg75"]
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two people with four photos each, made from the samples; two strangers and a broken file."""
     root = tmp_path_factory.mktemp("tree")
-    for name, box in (("grace_hopper.jpg", (120, 60, 410, 400)), ("astronaut.png", (130, 10, 330, 230))):
-        face = Image.open(SAMPLES / name).convert("RGB").crop(box).resize((170, 190))
+    for name, face in sample_faces().items():
         for number, brightness in enumerate((0.8, 0.9, 1.0, 1.1)):
             path = root / "people" / name[:5] / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
