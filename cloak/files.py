@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -280,10 +280,14 @@ def photo_names(names: Iterable[str]) -> list[str]:
     """The photos among the names in one folder, sorted; without results that lie beside their originals."""
     photos = [name for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
     stems = {Path(name).stem for name in photos}
-    return sorted(name for name in photos if not _is_result(Path(name).stem, stems))
+    return sorted(name for name in photos if not original_of(Path(name).stem, stems))
 
 
-def _is_result(stem: str, stems: set[str]) -> bool:
-    """Whether it is a photo's name with the mark, perhaps with the number of ``free_name``."""
-    original, mark, number = stem.rpartition(MARK)
-    return bool(mark) and original in stems and (not number or number.removeprefix("_").isdecimal())
+def original_of(stem: str, stems: Collection[str], marks: Sequence[str] = (MARK,)) -> str:
+    """Whose result a photo is by its name, which has a mark, perhaps with the number of ``free_name``; empty where it
+    is nobody's among the stems."""
+    for mark in marks:
+        original, found, number = stem.rpartition(mark)
+        if found and original in stems and (not number or number.removeprefix("_").isdecimal()):
+            return original
+    return ""

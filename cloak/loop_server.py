@@ -21,7 +21,7 @@ from types import TracebackType
 from torch import Tensor
 
 from cloak.batches import Perturb
-from cloak.errors import CloakError, DeviceError, LostDeviceError, in_a_line
+from cloak.errors import CloakError, DeviceError, in_a_line
 from cloak.memory import device_is_lost, lost
 from cloak.patches import FacePatch
 
@@ -56,9 +56,7 @@ class RemoteLoop:
             if isinstance(error, EOFError):
                 raise DeviceError("the process that has the GPU ended") from None
             raise
-        if isinstance(answer, str):
-            raise DeviceError(answer)
-        if isinstance(answer, LostDeviceError):
+        if isinstance(answer, DeviceError):
             raise answer
         on_share(1.0)
         return list(answer)
@@ -127,7 +125,7 @@ class LoopServer:
                 for request in requests:
                     self._answer([request])
                 return
-            told = lost(error) if device_is_lost(error) else in_a_line(error)
+            told = lost(error) if device_is_lost(error) else DeviceError(in_a_line(error))
             answers = [pickle.dumps(told)] * len(requests)
         for answer, (_, connection) in zip(answers, requests, strict=True):
             with suppress(OSError):  # the process has ended

@@ -118,15 +118,6 @@ class Dying:
         return cloaker
 
 
-def test_a_process_that_dies_loses_nothing(photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    layout = lay_out([photos], tmp_path)
-    with pytest.raises(CloakError, match=r"one of the 2 processes died.* run the same command again"):
-        share(layout, tmp_path, Dying())
-    assert 0 < len(list(tmp_path.rglob("*.png"))) < 8
-    share(layout, tmp_path, QUICK)
-    assert contents(tmp_path) == undisturbed
-
-
 def test_a_number_of_processes(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in ("0", "-1", "two"):
         with pytest.raises(SystemExit):
@@ -220,13 +211,32 @@ class Failing:
         return cloaker
 
 
-@pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this PyTorch does not tell a GPU's own errors")
-def test_a_gpu_that_fails_ends_the_run_which_can_go_on(
-    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+TELLS = pytest.mark.skipif(
+    not hasattr(torch, "AcceleratorError"), reason="this PyTorch does not tell a GPU's own errors"
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (Dying(), CloakError, r"one of the 2 processes died.* run the same command again"),
+        pytest.param(
+            Failing(), LostDeviceError, r"^the GPU failed \(CUDA error: an illegal .*\): begin again", marks=TELLS
+        ),
+    ],
+    ids=["a process dies", "a GPU fails"],
+)
+def test_what_ends_a_run_loses_nothing(
+    make: Callable[[], Cloaker],
+    error: type[CloakError],
+    message: str,
+    photos: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, bytes],
 ) -> None:
     layout = lay_out([photos], tmp_path)
-    with pytest.raises(LostDeviceError, match=r"^the GPU failed \(CUDA error: an illegal .*\): begin again"):
-        share(layout, tmp_path, Failing())
+    with pytest.raises(error, match=message):
+        share(layout, tmp_path, make)
     assert 0 < len(list(tmp_path.rglob("*.png"))) < 8
     share(layout, tmp_path, QUICK)
     assert contents(tmp_path) == undisturbed

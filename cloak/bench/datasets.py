@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloak.errors import CloakError, UsageError
+from cloak.files import MARK, original_of
 from cloak.photo import SUFFIXES, read_photo
 from cloak.weights import file_sha256
 
@@ -20,7 +21,7 @@ FEWEST_PHOTOS = 2
 
 DISTRACTORS = "distractors"
 
-CLOAKED = ("_cloaked", "_attacked")
+CLOAKED = (MARK, "_attacked")
 """How programs name what they made of a photo, beside it."""
 
 NESTS = ("", "people", "lfw_funneled", "lfw-deepfunneled", "lfw", "lfw_home/lfw_funneled", "lfw_home/lfw",
@@ -98,7 +99,7 @@ def read_dataset(
     for folder in _most_photos_first(folders, cloaked, seed):
         if len(chosen) == people:
             break
-        readable, broken = _readable(_photos(folder), seen)
+        readable, broken = _readable(photos_in(folder), seen)
         unreadable += broken
         if len(readable) >= FEWEST_PHOTOS:
             others = len(readable) - min(identity, len(readable) - FEWEST_PHOTOS)
@@ -111,7 +112,7 @@ def read_dataset(
             f"{root}: expected at least two people with {FEWEST_PHOTOS} readable photos each, "
             f"got {len(chosen)} among {len(folders)} folders; pass --data with a folder-per-person tree"
         )
-    faces, broken = _readable(_photos(strangers, deep=True)[:distractors], seen) if strangers else ([], [])
+    faces, broken = _readable(photos_in(strangers, deep=True)[:distractors], seen) if strangers else ([], [])
     return Dataset(
         root, tuple(sorted(chosen, key=lambda person: person.name)), tuple(faces), tuple(unreadable + broken)
     )
@@ -127,7 +128,7 @@ def _people_folders(root: Path) -> tuple[Path, list[Path]]:
                 for path in home.iterdir()
                 if path.is_dir() and path.name != DISTRACTORS and not path.name.startswith(".")
             )
-            serving = [path for path in folders if len(_photos(path)) >= FEWEST_PHOTOS]
+            serving = [path for path in folders if len(photos_in(path)) >= FEWEST_PHOTOS]
             if len(serving) >= 2:
                 return home, serving
     return root, []
@@ -137,10 +138,11 @@ def _most_photos_first(folders: Sequence[Path], cloaked: int, seed: int) -> list
     """People with enough photos for every scenario first, each kind in a seeded order."""
     shuffled = list(folders)
     random.Random(seed).shuffle(shuffled)
-    return sorted(shuffled, key=lambda folder: len(_photos(folder)) < 2 * cloaked)
+    return sorted(shuffled, key=lambda folder: len(photos_in(folder)) < 2 * cloaked)
 
 
-def _photos(folder: Path, *, deep: bool = False) -> list[Path]:
+def photos_in(folder: Path, *, deep: bool = False) -> list[Path]:
+    """What is named like a photo in a folder, sorted, without what is hidden; nothing where it cannot be read."""
     try:
         found = list(folder.rglob("*") if deep else folder.iterdir())
     except OSError:
@@ -161,19 +163,13 @@ def _readable(paths: Sequence[Path], seen: dict[str, Path]) -> tuple[list[Path],
     return readable, left_out
 
 
-def original_of(stem: str, stems: Collection[str]) -> str:
-    """Whose cloak a photo is by its name; empty where it is nobody's among them."""
-    found = next((stem.removesuffix(mark) for mark in CLOAKED if stem.endswith(mark)), "")
-    return found if found in stems else ""
-
-
 def _why_not(path: Path, stems: Collection[str], seen: dict[str, Path]) -> str:
     """Why a photo is no clean photo of its own; empty where it is."""
     try:
         earlier = read_photo(path).earlier
     except CloakError as error:
         return str(error)
-    original = original_of(path.stem, stems)
+    original = original_of(path.stem, stems, CLOAKED)
     if earlier or original:
         return f"{path}: {f'was cloaked before ({earlier})' if earlier else f'is named as a cloak of {original}'}"
     first = seen.setdefault(file_sha256(path), path)

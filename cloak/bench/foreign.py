@@ -7,16 +7,18 @@ others name what they write, ``PERSON/NAME_cloaked.png``.
 
 import math
 from collections.abc import Sequence
+from filecmp import cmp
 from pathlib import Path
 
 import numpy as np
 
-from cloak.bench.datasets import NESTS, original_of
+from cloak.bench.datasets import CLOAKED, NESTS, photos_in
 from cloak.bench.evaluators import central_face
 from cloak.errors import PhotoError, UsageError
+from cloak.files import original_of
 from cloak.methods import Method
 from cloak.patches import Residual
-from cloak.photo import SUFFIXES, read_photo
+from cloak.photo import read_photo
 from cloak.pipeline import Prepared, encode_protected
 from cloak.visibility import measure_face
 
@@ -42,10 +44,10 @@ def cloaked_file(photo: Path, folder: Path) -> Path:
         PhotoError: there is none, or more than one.
     """
     homes = [home for nest in NESTS if (home := folder / nest / photo.parent.name).is_dir()]
-    files = _photos(homes[0]) if homes else []
-    stems = {path.stem for path in _photos(photo.parent)}
-    originals = [path for path in _photos(photo.parent) if not original_of(path.stem, stems)]
-    others = {path.stem for path in originals if path.name != photo.name}
+    files = [path for path in photos_in(homes[0]) if path.is_file()] if homes else []
+    beside = photos_in(photo.parent)
+    stems = {path.stem for path in beside}
+    others = {path.stem for path in beside if path.name != photo.name and not original_of(path.stem, stems, CLOAKED)}
     found = (
         [path for path in files if path.name == photo.name]
         or [path for path in files if path.stem == photo.stem and path.stem not in others]
@@ -53,8 +55,8 @@ def cloaked_file(photo: Path, folder: Path) -> Path:
             path for path in files if _whose(path.stem, {*others, photo.stem}) == photo.stem and path.stem not in others
         ]
     )
-    if len(found) == 1 and found[0].read_bytes() == photo.read_bytes():  # the original; its cloak may lie beside it
-        found = [path for path in files if original_of(path.stem, {photo.stem})] or found
+    if len(found) == 1 and cmp(found[0], photo, shallow=False):  # the original; its cloak may lie beside it
+        found = [path for path in files if original_of(path.stem, {photo.stem}, CLOAKED)] or found
     if len(found) != 1 or (found[0].name != photo.name and photo.stem in others):
         names = ", ".join(path.name for path in found) or "none"
         raise PhotoError(
@@ -62,10 +64,6 @@ def cloaked_file(photo: Path, folder: Path) -> Path:
             f"{photo.stem}_SOMETHING; got {names}"
         )
     return found[0]
-
-
-def _photos(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def _whose(stem: str, originals: set[str]) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from cloak.bench.protocol import USUAL_DSSIM
 from cloak.methods import METHODS
 
 Results = Mapping[str, Any]
@@ -136,13 +137,10 @@ def shown_entries(results: Results) -> tuple[Entry, ...]:
     chosen = [entry for entry in full if entry["method"] == "cloak" or other_software(entry)]
     chosen = chosen or [entry for entry in full if entry["dssim"] is not None]
     if any(map(other_software, chosen)):  # whole budgets, the usual one first
-        nearest = sorted(chosen, key=lambda entry: abs((entry["dssim"] or USUAL_BUDGET) - USUAL_BUDGET))[:MOST_SHOWN]
+        nearest = sorted(chosen, key=lambda entry: abs((entry["dssim"] or USUAL_DSSIM) - USUAL_DSSIM))[:MOST_SHOWN]
         chosen = [entry for entry in chosen if entry in nearest]
     return tuple(chosen[:MOST_SHOWN])
 
-
-USUAL_BUDGET = 0.009
-"""The face DSSIM at which methods are compared first."""
 
 MOST_SHOWN = 4
 """More lines than this in one plot cannot be told apart."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from cloak.bench.changes import changed
 from cloak.bench.conditions import find_condition
@@ -134,14 +134,8 @@ def read_protocol(path: Path) -> Protocol:
     given = read_toml(path, "a protocol", "; there are some in benchmarks/")
     try:
         given["cloaks"] = tuple(_build(Cloaks, item) for item in given.get("cloaks", ()))
-        protocol: Protocol = _build(
-            Protocol,
-            {
-                "name": _safe(path.stem),
-                **given,
-                "folder": path.resolve().parent,
-            },
-        )
+        whole = {"name": _safe(path.stem), **given, "folder": path.resolve().parent}
+        protocol: Protocol = _build(Protocol, whole)
         _check(protocol)
     except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"{path}: {error}") from None
@@ -150,16 +144,15 @@ def read_protocol(path: Path) -> Protocol:
 
 def _build(kind: type[Any], given: Mapping[str, Any]) -> Any:
     """A dataclass from a table of TOML; lists become tuples."""
-    known = {item.name: str(item.type) for item in fields(kind)}
+    known = {item.name: item.type for item in fields(kind)}
     unknown = [key for key in given if key not in known]
     if unknown:
         raise ValueError(f"expected keys among {', '.join(known)}; got {', '.join(unknown)}")
     for key, value in given.items():
-        if known[key].startswith("tuple") != isinstance(value, (list, tuple)):
-            raise ValueError(
-                f"expected {key} {'as' if known[key].startswith('tuple') else 'not as'} a list, got {value!r}"
-            )
-        if known[key] == "<class 'str'>" and not isinstance(value, str):
+        listed = get_origin(known[key]) is tuple
+        if listed != isinstance(value, (list, tuple)):
+            raise ValueError(f"expected {key} {'as' if listed else 'not as'} a list, got {value!r}")
+        if known[key] is str and not isinstance(value, str):
             raise ValueError(f"expected {key} as a text, got {value!r}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
 
@@ -247,11 +240,7 @@ def with_all(protocol: Protocol, dssim: Sequence[float], conditions: Sequence[st
         replace(one, dssim=tuple(dssim) or one.dssim, conditions=tuple(conditions) or one.conditions)
         for one in protocol.cloaks
     ]
-    others = replace(protocol, cloaks=tuple(cloaks))
-    for entry in entries_of(others):
-        for condition in entry.conditions:
-            find_condition(condition)
-    return others
+    return _checked(replace(protocol, cloaks=tuple(cloaks)))
 
 
 def add_files(protocol: Protocol, label: str, folder: Path) -> Protocol:
@@ -263,13 +252,16 @@ def add_files(protocol: Protocol, label: str, folder: Path) -> Protocol:
     first = protocol.cloaks[0]
     budgets = first.dssim or (USUAL_DSSIM,)
     added = Cloaks(files=str(folder), label=label, dssim=budgets, photos=first.photos, conditions=first.conditions)
+    return _checked(replace(protocol, cloaks=(*protocol.cloaks, added)))
+
+
+def _checked(protocol: Protocol) -> Protocol:
+    """The protocol, if all is well with it."""
     try:
-        _check_files(added)
-        extended = replace(protocol, cloaks=(*protocol.cloaks, added))
-        _check_names(extended)
+        _check(protocol)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return extended
+    return protocol
 
 
 def entries_of(protocol: Protocol) -> tuple[Entry, ...]:

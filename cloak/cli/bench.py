@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from cloak import UsageError
-from cloak.cli.common import DONE, RECOGNISERS, add_device, add_quiet
+from cloak.cli.common import DONE, RECOGNISERS, add_device, add_quiet, add_several
 
 if TYPE_CHECKING:
     from cloak.cli.common import Subparsers
@@ -37,31 +37,25 @@ def add_parser(commands: "Subparsers") -> None:
         "--data", type=Path, metavar="DIR", help="a folder of photos for each person (default: the protocol's)"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: bench/PROTOCOL)")
-    parser.add_argument("--methods", nargs="+", action="extend", default=[], metavar="NAME", help="only these methods")
-    parser.add_argument(
+    add_several(parser, "--methods", "NAME", "only these methods")
+    add_several(
+        parser,
         "--dssim",
-        nargs="+",
-        type=float,
-        action="extend",
-        default=[],
-        metavar="BUDGET",
-        help="instead of the protocol's budgets of the face DSSIM",
+        "BUDGET",
+        "instead of the protocol's budgets of the face DSSIM",
+        float,
     )
-    parser.add_argument(
+    add_several(
+        parser,
         "--conditions",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME",
-        help="instead of the protocol's: what happens to photos on their way, such as jpeg75 or half",
+        "NAME",
+        "instead of the protocol's: what happens to photos on their way, such as jpeg75 or half",
     )
-    parser.add_argument(
+    add_several(
+        parser,
         "--cloaked",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=DIR",
-        help="also cloaks that other software made: DIR/PERSON/PHOTO, as they are and at the protocol's first budgets",
+        "NAME=DIR",
+        "also cloaks that other software made: DIR/PERSON/PHOTO, as they are and at the protocol's first budgets",
     )
     parser.add_argument(
         "--export",
@@ -69,21 +63,17 @@ def add_parser(commands: "Subparsers") -> None:
         metavar="DIR",
         help="copy the photos that are to be cloaked to DIR/PERSON/PHOTO, for other software, and measure nothing",
     )
-    parser.add_argument(
+    add_several(
+        parser,
         "--surrogates",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME",
-        help=f"instead of the protocol's: each {RECOGNISERS.removesuffix(', or auto')}",
+        "NAME",
+        f"instead of the protocol's: each {RECOGNISERS.removesuffix(', or auto')}",
     )
-    parser.add_argument(
+    add_several(
+        parser,
         "--evaluators",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="EVALUATOR",
-        help="instead of the protocol's: dlib, dlib-cpp, SPEC.toml, module:function, insightface:DIR",
+        "EVALUATOR",
+        "instead of the protocol's: dlib, dlib-cpp, SPEC.toml, module:function, insightface:DIR",
     )
     parser.add_argument("--resume", action="store_true", help="finish an earlier run in the same folder")
     add_device(parser)

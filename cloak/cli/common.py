@@ -41,6 +41,13 @@ def expanded(paths: Sequence[PathOrUrl]) -> list[PathOrUrl]:
     return found
 
 
+def add_several(
+    parser: argparse.ArgumentParser, name: str, metavar: str, explanation: str, kind: type[str] | type[float] = str
+) -> None:
+    """An option of one value or several, that may itself be given several times; nothing by default."""
+    parser.add_argument(name, nargs="+", type=kind, action="extend", default=[], metavar=metavar, help=explanation)
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (default: auto)"

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloak.cli.common import DONE, RECOGNISERS, add_device, add_limits, limits_of, table_console
+from cloak.cli.common import DONE, RECOGNISERS, add_device, add_limits, add_several, limits_of, table_console
 from cloak.names import shown
 
 if TYPE_CHECKING:
@@ -18,13 +18,11 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument("first", type=Path, metavar="A", help="a photo")
     parser.add_argument("second", type=Path, metavar="B", help="another photo, or the same one cloaked")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
+    add_several(
+        parser,
         "--recognizers",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME",
-        help=f"who compares, each {RECOGNISERS} (default: auto, all that are on disk)",
+        "NAME",
+        f"who compares, each {RECOGNISERS} (default: auto, all that are on disk)",
     )
     add_limits(parser)
     add_device(parser)

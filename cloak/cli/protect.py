@@ -16,6 +16,7 @@ from cloak.cli.common import (
     add_device,
     add_limits,
     add_quiet,
+    add_several,
     expanded,
     limits_of,
     table_console,
@@ -51,13 +52,11 @@ def add_parser(commands: "Subparsers") -> None:
     )
     parser.add_argument("--recursive", action="store_true", help="search folders to their depth")
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist already")
-    parser.add_argument(
+    add_several(
+        parser,
         "--surrogates",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME",
-        help=f"recognisers that the cloak is made against, each {RECOGNISERS} (default: auto, all that are on disk)",
+        "NAME",
+        f"recognisers that the cloak is made against, each {RECOGNISERS} (default: auto, all that are on disk)",
     )
     parser.add_argument(
         "--identity",

@@ -62,7 +62,7 @@ def load_source(source: Source, device: torch.device | str = "cpu", *, gradients
     network, mean = load_network(source, gradients=gradients)
     recognizer = Recognizer(source.spec, network, mean, fingerprint=source.fingerprint())
     # its weights may come from anywhere; on the CPU if it can, since a GPU's numbers differ in their last digits
-    seen = _try_on_cpu(recognizer) if source.file is None else None
+    seen = _try_on_cpu(recognizer) if source.file is None and torch.device(device).type != "cpu" else None
     recognizer = recognizer.to(device).to(memory_format=torch.channels_last)
     if source.architecture:  # those are tested
         return recognizer
