@@ -1,9 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from cloak.bench.conditions import CONDITIONS, FEED_SIDE, find_condition
+from cloak.bench.embedding import Gaze, embed_all
+from cloak.bench.evaluators import Evaluator
+from cloak.bench.store import EmbeddingStore
 from cloak.errors import UsageError
+from cloak.types import Pixels
 from tests.helpers import smooth_noise
 
 
@@ -68,3 +75,70 @@ def test_recompression_is_what_pillow_writes() -> None:
 def test_an_unknown_condition_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"expected a condition, one of saved, jpeg95.*; got 'blurr'"):
         find_condition("blurr")
+
+
+def darker(pixels: Pixels) -> Pixels:
+    pixels //= 2  # what a user's function does to its photo must not reach others
+    return pixels
+
+
+def in_numbers(pixels: Pixels) -> NDArray[np.float64]:
+    return pixels / 255.0
+
+
+def broken(pixels: Pixels) -> Pixels:
+    raise ValueError("no light\nat all")
+
+
+NO_FUNCTION = 3
+HERE = "tests.test_bench_conditions"
+
+
+def test_a_users_own_condition_is_a_function_of_a_photo() -> None:
+    photo = smooth_noise(32, 32, 1)
+    kept = photo.copy()
+    own = find_condition(f"{HERE}:darker")
+    assert (own.name, own.own, own.purifier) == (f"{HERE}:darker", True, False)
+    assert np.array_equal(own.apply(photo), kept // 2)
+    assert np.array_equal(photo, kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent", r"expected a condition, one of saved, .*, or module:function; got 'absent'"),
+        ("cloak.absent:f", r"expected module:function that can be imported, got 'cloak\.absent:f'"),
+        (f"{HERE}:NO_FUNCTION", "expected a function of a photo, got int"),
+        (f"{HERE}:in_numbers", r"in_numbers: expected \(h, w, 3\) uint8, got \(8, 8, 3\) float64"),
+        (f"{HERE}:broken", "broken: expected a photo, got ValueError: no light"),
+    ],
+)
+def test_a_condition_that_cannot_serve_is_told(name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        find_condition(name).apply(smooth_noise(8, 8, 1))
+
+
+def test_a_condition_whose_code_changed_is_not_taken_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(smooth_noise(32, 32, 1)).save(tmp_path / "photo.png")
+    looks: list[float] = []
+
+    def embed(pixels: Pixels, place: object) -> NDArray[np.float32]:
+        looks.append(pixels.mean())
+        return np.array([pixels.mean(), 1.0], dtype=np.float32)
+
+    gaze = Gaze([Evaluator("e", "1", lambda pixels: pixels, embed)], EmbeddingStore(tmp_path / "store.sqlite"))
+    for _ in range(2):
+        gaze.embed(tmp_path / "photo.png", ["saved", f"{HERE}:darker"])
+    assert looks == [looks[0], pytest.approx(looks[0] / 2, abs=1)]
+    monkeypatch.setattr(f"{HERE}.darker", lambda pixels: pixels // 3)
+    gaze.embed(tmp_path / "photo.png", [f"{HERE}:darker"])
+    assert looks[2:] == [pytest.approx(looks[0] / 3, abs=1)]
+
+
+def test_a_condition_that_fails_ends_the_run_instead_of_losing_its_photos(tmp_path: Path) -> None:
+    Image.fromarray(smooth_noise(32, 32, 1)).save(tmp_path / "photo.png")
+    gaze = Gaze([], EmbeddingStore(tmp_path / "store.sqlite"))
+    with pytest.raises(UsageError, match="broken: expected a photo"):
+        embed_all({tmp_path / "photo.png": [f"{HERE}:broken"]}, gaze)

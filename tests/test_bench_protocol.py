@@ -133,3 +133,10 @@ def test_a_wrong_change_is_said(tmp_path: Path, old: str, new: str, message: str
     path.write_text(LABELLED.replace(old, new))
     with pytest.raises(UsageError, match=rf"own\.toml: {message}"):
         read_protocol(path)
+
+
+def test_the_reference_is_one_of_the_methods(tmp_path: Path) -> None:
+    assert read_protocol(write(tmp_path, MINIMAL)).reference == "cloak"
+    assert read_protocol(write(tmp_path, 'reference = "pgd"\n' + MINIMAL)).reference == "pgd"
+    with pytest.raises(UsageError, match=r"own\.toml: expected as a reference one of pgd; got 'fawkes'"):
+        read_protocol(write(tmp_path, 'reference = "fawkes"\n' + MINIMAL))

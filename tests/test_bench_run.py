@@ -111,6 +111,11 @@ def test_results_hold_what_the_photos_say(protocol: Protocol, tree: Path, tmp_pa
     assert sanity["original"] == {
         k: v for k, v in record(results, "none", "evasion")["clean"].items() if k not in ("detected", "adaptive")
     }
+    assert results["differences"] == []  # there is no "cloak" to compare with
+    (kept,) = noise["by_person"]
+    assert (kept["evaluator"], kept["photos"], kept["counts"]) == ("dlib", 2, [4, 4])
+    similarity = record(results, "noise@0.009", "evasion")["measures"]["similarity"]
+    assert sum(kept["sums"]["similarity"]) / 8 == pytest.approx(similarity["value"])
     assert [caption for caption, *_ in shown] == ["0", "0"]
     assert all([name for name, _ in columns] == ["noise@0.009"] for *_, columns in shown)
 
@@ -305,12 +310,17 @@ def test_surrogates_can_be_the_users_own_for_all_or_some_cloaks(protocol: Protoc
         "changes = { steps = 2 }\n"
     )
     arguments = ["bench", str(path), "--data", str(tree), "--out", str(tmp_path / "out"), "--quiet"]
+    arguments += ["--conditions", "tests.test_bench_conditions:darker", "--reference", "pgd"]
     assert main([*arguments, "--surrogates", "dlib", "tests.helpers:tiny_factory"]) == 0
     results = json.loads((tmp_path / "out/results.json").read_text())
     both, own = results["entries"]
     assert both["surrogates"] == ["dlib", "tests.helpers.tiny_factory"]
     assert (own["name"], own["surrogates"]) == ("pgd quick@0.009", ["tests.helpers.tiny_factory"])
     assert both["unchanged"] == own["unchanged"] == 0
+    assert [found["entry"] for found in results["differences"]] == ["pgd quick@0.009"]
     report = (tmp_path / "out/results.md").read_text()
     assert "against tests.helpers.tiny_factory" in report
     assert "dlib (surrogate of some)" in report
+    assert "tests.test_bench_conditions:darker" in report
+    assert "Compared with pgd, person by person: PSR@0.1" in report
+    assert main([*arguments[:-1], "pdg", "--resume"]) == 2

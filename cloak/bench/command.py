@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cloak.bench.contact import contact_sheet
-from cloak.bench.protocol import Protocol, add_files, read_protocol, select_methods, with_all
+from cloak.bench.protocol import Protocol, add_files, read_protocol, select_methods, with_all, with_reference
 from cloak.bench.report import write_report
 from cloak.bench.run import read_photos, run_protocol
 from cloak.errors import UsageError
@@ -19,7 +19,8 @@ def run_command(options: argparse.Namespace, tell: Callable[[str, int, int], Non
     """Run a protocol as the command line has it and write its report.
 
     Args:
-        options: protocol, data, out, methods, dssim, conditions, cloaked, surrogates, evaluators, resume, device.
+        options: protocol, data, out, methods, dssim, conditions, cloaked, reference, surrogates, evaluators, resume,
+            device.
         tell: called with what is being done, how many are done, of how many.
 
     Returns:
@@ -35,6 +36,8 @@ def run_command(options: argparse.Namespace, tell: Callable[[str, int, int], Non
     if options.methods:
         protocol = select_methods(protocol, [*options.methods, *(label for label, _ in others)])
     protocol = with_all(protocol, options.dssim, options.conditions)
+    if options.reference:
+        protocol = with_reference(protocol, options.reference)
     if options.evaluators:
         protocol = replace(protocol, evaluators=tuple(_from_here(name) for name in options.evaluators))
     if options.surrogates:

@@ -11,7 +11,8 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from cloak.align import to_tensor
-from cloak.errors import UsageError
+from cloak.errors import UsageError, in_a_line
+from cloak.imports import find_attribute
 from cloak.types import Pixels
 
 FEED_SIDE = 1080
@@ -26,6 +27,7 @@ class Condition:
         name: in protocols and results.
         title: in words.
         purifier: whether a tracker would do this on purpose, to remove a cloak.
+        own: whether it is a user's, and may do something else tomorrow.
         apply: (h, w, 3) uint8 -> the same type, perhaps of another size.
     """
 
@@ -33,6 +35,7 @@ class Condition:
     title: str
     apply: Callable[[Pixels], Pixels]
     purifier: bool = False
+    own: bool = False
 
 
 def reencode(file_format: str, quality: int) -> Callable[[Pixels], Pixels]:
@@ -125,11 +128,35 @@ CONDITIONS: Mapping[str, Condition] = MappingProxyType(
 
 
 def find_condition(name: str) -> Condition:
-    """The condition of this name.
+    """The condition of this name, or what a user's function ``module:function`` does.
 
     Raises:
         UsageError: there is none.
     """
+    if ":" in name:
+        return own_condition(name)
     if name not in CONDITIONS:
-        raise UsageError(f"expected a condition, one of {', '.join(CONDITIONS)}; got {name!r}")
+        raise UsageError(f"expected a condition, one of {', '.join(CONDITIONS)}, or module:function; got {name!r}")
     return CONDITIONS[name]
+
+
+def own_condition(name: str) -> Condition:
+    """A condition from a user's function of a photo, (h, w, 3) uint8 -> the same type.
+
+    Raises:
+        UsageError: there is no such function; or, when it is applied, it fails or gives something else.
+    """
+    function = find_attribute(name, "function")
+    if not callable(function):
+        raise UsageError(f"{name}: expected a function of a photo, got {type(function).__name__}")
+
+    def apply(pixels: Pixels) -> Pixels:
+        try:
+            changed = np.asarray(function(pixels.copy()))
+        except Exception as error:  # whatever a user's function raises
+            raise UsageError(f"{name}: expected a photo, got {type(error).__name__}: {in_a_line(error)}") from error
+        if changed.dtype != np.uint8 or changed.ndim != 3 or changed.shape[2] != 3 or not changed.size:
+            raise UsageError(f"{name}: expected (h, w, 3) uint8, got {changed.shape} {changed.dtype}")
+        return np.ascontiguousarray(changed)
+
+    return Condition(name, name, apply, own=True)

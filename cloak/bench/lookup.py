@@ -79,6 +79,12 @@ def record(
     return {}
 
 
+def differences(results: Results, entry: Entry) -> Mapping[str, Mapping[str, Any]]:
+    """Evaluator -> how an entry differs from the reference of its budget; empty where there is none."""
+    found = results.get("differences", ())
+    return {difference["evaluator"]: difference for difference in found if difference["entry"] == entry["name"]}
+
+
 def fewest_photos(entry: Entry) -> int:
     """On how many photos of each person every condition was measured."""
     return min(int(found["photos"]) for found in entry["records"])

@@ -202,15 +202,19 @@ def estimate(observations: Observations, resamples: int = 1000, seed: int = 0) -
 
     NaN where there is nothing to average.
     """
-    count = len(observations.values)
-    if not count:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0)
     _, people = np.unique(observations.people, return_inverse=True)
-    sums = np.bincount(people, observations.values)
-    counts = np.bincount(people).astype(np.float64)
+    sums = np.bincount(people, observations.values).astype(np.float64)
+    return estimate_of_sums(sums, np.bincount(people), resamples, seed)
+
+
+def estimate_of_sums(sums: Floats, counts: Ints, resamples: int = 1000, seed: int = 0) -> Estimate:
+    """The same from each person's sum of values and their number, (p,) and (p,); people without any take no part."""
+    sums, counts = sums[counts > 0], counts[counts > 0]
+    if not len(counts):
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
     draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
     low, high = np.quantile((draws @ sums) / (draws @ counts), [0.025, 0.975])
-    return Estimate(float(observations.values.mean()), float(low), float(high), count)
+    return Estimate(float(sums.sum() / counts.sum()), float(low), float(high), int(counts.sum()))
 
 
 def attack(
@@ -228,16 +232,24 @@ def attack(
     ranks = identification_ranks(probes, gallery.joined(distractors))
     alone = identification_ranks(probes, gallery)
     result = {f"tar@{far:g}": scores.where(scores.values >= t) for far, t in thresholds.items()}
-    result |= {f"psr@{far:g}": scores.where(scores.values < t) for far, t in thresholds.items()}
     whole = genuine_scores(probes, gallery, found=False)
     result |= {f"unmatched@{far:g}": whole.where(~(whole.values >= t)) for far, t in thresholds.items()}
-    return result | {
-        "similarity": scores,
-        "rank1": ranks.where(ranks.values < 1),
-        "rank5": ranks.where(ranks.values < 5),
-        "nearest": alone.where(alone.values < 1),
-        "linear": linear_probe_hits(probes, gallery),
-    }
+    return (
+        result
+        | not_matched(scores, thresholds)
+        | {
+            "similarity": scores,
+            "rank1": ranks.where(ranks.values < 1),
+            "rank5": ranks.where(ranks.values < 5),
+            "nearest": alone.where(alone.values < 1),
+            "linear": linear_probe_hits(probes, gallery),
+        }
+    )
+
+
+def not_matched(scores: Observations, thresholds: Mapping[float, float]) -> dict[str, Observations]:
+    """For each false-accept rate ``psr@FAR``: 1 for a genuine score below the threshold, else 0."""
+    return {f"psr@{far:g}": scores.where(scores.values < t) for far, t in thresholds.items()}
 
 
 def roc(genuine: Floats, impostors: Floats, rates: Sequence[float]) -> list[float]:

@@ -29,7 +29,7 @@ class Cloaks:
         dssim: budgets of the face DSSIM; methods without a budget run once. Files are measured as they are,
             and brought to each budget besides.
         photos: how many of each person's photos are cloaked; 0: all that the protocol names.
-        conditions: names of ``cloak.bench.conditions.CONDITIONS``; "saved" is always among them.
+        conditions: see ``cloak.bench.conditions.find_condition``; "saved" is always among them.
         label: joins the methods' names, for what differs from them; files have no other name.
         surrogates: recognisers that the cloaks are made against; empty: the protocol's, of files unknown.
         identity: from how many further photos the cloaks know each person; at most the protocol's.
@@ -78,6 +78,7 @@ class Protocol:
         fars: false-accept rates.
         resamples: of the bootstrap.
         seed: of everything that is drawn.
+        reference: the method, with its label, that all others of its budget are compared with, person by person.
         contact_sheet: photos, or folders of photos, that the page shows cloaked by every method;
             empty: the first photos of the data.
     """
@@ -95,6 +96,7 @@ class Protocol:
     fars: tuple[float, ...] = (1e-2, 1e-3)
     resamples: int = 1000
     seed: int = 0
+    reference: str = "cloak"
     contact_sheet: tuple[str, ...] = ()
 
 
@@ -137,6 +139,8 @@ def read_protocol(path: Path) -> Protocol:
         whole = {"name": _safe(path.stem), **given, "folder": path.resolve().parent}
         protocol: Protocol = _build(Protocol, whole)
         _check(protocol)
+        if "reference" in given:
+            protocol = with_reference(protocol, given["reference"])
     except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"{path}: {error}") from None
     return protocol
@@ -241,6 +245,18 @@ def with_all(protocol: Protocol, dssim: Sequence[float], conditions: Sequence[st
         for one in protocol.cloaks
     ]
     return _checked(replace(protocol, cloaks=tuple(cloaks)))
+
+
+def with_reference(protocol: Protocol, name: str) -> Protocol:
+    """The protocol with another method that all others are compared with.
+
+    Raises:
+        UsageError: it is none of the protocol's.
+    """
+    known = dict.fromkeys(entry.method.name for entry in entries_of(protocol))
+    if name not in known:
+        raise UsageError(f"expected as a reference one of {', '.join(known)}; got {name!r}")
+    return replace(protocol, reference=name)
 
 
 def add_files(protocol: Protocol, label: str, folder: Path) -> Protocol:

@@ -22,6 +22,7 @@ from cloak.bench.embedding import Album, Gaze, embed_all
 from cloak.bench.evaluators import load_evaluator
 from cloak.bench.foreign import check_files
 from cloak.bench.lpips import find_lpips
+from cloak.bench.pairing import differences
 from cloak.bench.protocol import Entry, Protocol, entries_of
 from cloak.bench.scoring import ROC_RATES, Score, score
 from cloak.bench.showcase import photos_to_show, show
@@ -88,6 +89,10 @@ def run_protocol(
         files = {Path(record["source"]): out / record["output"] for record in made[entry.name] if not record["error"]}
         results.append(score(judge, entry, files, album))
     tell("measuring", len(entries), len(entries))
+    described = [
+        {**describe(entry, made[entry.name], protocol), **result}
+        for entry, result in zip(entries, results, strict=True)
+    ]
     document = {
         "schema": 1,
         "protocol": asdict(_without_places(protocol)) | {"folder": "", "data": data.name},
@@ -96,10 +101,8 @@ def run_protocol(
         "evaluators": judge.evaluators,
         "sanity": judge.sanity(),
         "fars": [float(f) for f in ROC_RATES],
-        "entries": [
-            {**describe(entry, made[entry.name], protocol), **result}
-            for entry, result in zip(entries, results, strict=True)
-        ],
+        "entries": described,
+        "differences": differences(described, protocol.reference, protocol.resamples, protocol.seed),
     }
     return document, shown
 

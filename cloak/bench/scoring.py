@@ -20,10 +20,12 @@ from cloak.bench.measures import (
     genuine_scores,
     histogram,
     impostor_scores,
+    not_matched,
     roc,
     threshold_at_far,
 )
-from cloak.bench.protocol import Entry, Protocol
+from cloak.bench.pairing import by_person
+from cloak.bench.protocol import Entry, Protocol, entries_of
 from cloak.bench.scenarios import SCENARIOS, Item
 from cloak.errors import UsageError
 
@@ -134,7 +136,8 @@ def score(judge: Score, entry: Entry, files: Mapping[Path, Path], album: Album) 
         album: the embedded files.
 
     Returns:
-        ``records``, one for each condition, evaluator and scenario, and ``curves``.
+        ``records``, one for each condition, evaluator and scenario; ``curves``; and ``by_person``, what
+        ``pairing.differences`` compares, for as many photos as any entry has.
     """
     saved = entry.conditions["saved"]
     # each condition once more on the photos that others saw, so that one can compare
@@ -150,7 +153,13 @@ def score(judge: Score, entry: Entry, files: Mapping[Path, Path], album: Album) 
             records += [{**place, "scenario": scenario, **record} for scenario, record in found.items() if record]
             if condition == "saved" and photos == saved:
                 curves.append({"evaluator": evaluator, **view.curves()})
-    return {"records": records, "curves": curves}
+    shared = sorted({other.photos for other in entries_of(judge.protocol) if other.photos <= saved})
+    persons = [
+        {"evaluator": name, "photos": photos, **_View(judge, files, everything, "saved", name, photos).by_person()}
+        for name in judge.thresholds
+        for photos in shared
+    ]
+    return {"records": records, "curves": curves, "by_person": persons}
 
 
 @dataclass(frozen=True)
@@ -224,10 +233,20 @@ class _View:
         ]
         return self.faces(items, cloaked=cloaked).joined(self.faces(kept, cloaked=False))
 
+    def evasion(self) -> Observations:
+        """Scores of cloaked photos against clean ones."""
+        probes, gallery = self.sides("evasion")
+        return genuine_scores(self.faces(probes, cloaked=True), self.faces(gallery, cloaked=True))
+
+    def by_person(self) -> dict[str, Any]:
+        """Protection and similarity in evasion, of each person."""
+        scores = self.evasion()
+        observed = not_matched(scores, self.judge.thresholds[self.evaluator]) | {"similarity": scores}
+        return by_person(observed, len(self.judge.dataset.people))
+
     def curves(self) -> dict[str, Any]:
         """Scores of cloaked photos against clean ones: histogram and ROC."""
-        probes, gallery = self.sides("evasion")
-        scores = genuine_scores(self.faces(probes, cloaked=True), self.faces(gallery, cloaked=True)).values
+        scores = self.evasion().values
         impostors = self.judge.impostors[self.evaluator]
         return {"histogram": histogram(scores), "roc": roc(scores, impostors, list(ROC_RATES))}
 

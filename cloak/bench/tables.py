@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cloak.bench.difference_tables import difference_tables
 from cloak.bench.evaluator_tables import evaluator_table, sanity_table
 from cloak.bench.lookup import (
     Entry,
@@ -69,7 +70,7 @@ def sections(results: Results) -> tuple[Section, ...]:
             "Protection and visibility",
             (f"All methods, cloaked photo against clean gallery (evasion), the file as it was saved, at FAR {far}.",),
             ("psr_against_dssim",),
-            (main_table(results), *failures),
+            (main_table(results), *difference_tables(results), *failures),
         ),
         Section("Evaluators", (), ("similarity", "roc"), (evaluator_table(results), sanity_table(results))),
         Section(

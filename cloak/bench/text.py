@@ -93,12 +93,18 @@ def alone(estimate: Estimate, digits: int = 3) -> Cell:
     return Cell(number(estimate.get("value"), digits), between(estimate))
 
 
-def between(estimate: Estimate) -> str:
+def signed(value: float, digits: int = 3) -> str:
+    """+.024; -.021; .000."""
+    text = number(value, digits)
+    return text if text.startswith("-") or not float(text) else f"+{text}"
+
+
+def between(estimate: Estimate, digits: int = 2) -> str:
     """An interval, .74-.84, or -.02 to .04; empty where there is none."""
     low, high = estimate.get("low"), estimate.get("high")
     if not (is_number(low) and is_number(high)):
         return ""
-    ends = number(low, 2), number(high, 2)
+    ends = number(low, digits), number(high, digits)
     return (" to " if any(end.startswith("-") for end in ends) else "-").join(ends)
 
 

@@ -49,7 +49,7 @@ def add_parser(commands: "Subparsers") -> None:
         parser,
         "--conditions",
         "NAME",
-        "instead of the protocol's: what happens to photos on their way, such as jpeg75 or half",
+        "instead of the protocol's: what happens to photos on their way, such as jpeg75, half, or module:function",
     )
     add_several(
         parser,
@@ -62,6 +62,11 @@ def add_parser(commands: "Subparsers") -> None:
         type=Path,
         metavar="DIR",
         help="copy the photos that are to be cloaked to DIR/PERSON/PHOTO, for other software, and measure nothing",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="NAME",
+        help="the method that others are compared with, person by person (default: cloak)",
     )
     add_several(
         parser,

@@ -1,10 +1,8 @@
 """Source -> network: each form that a recogniser comes in, one function."""
 
-import importlib
 import inspect
 import io
 import pickle
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from cloak.errors import UsageError, WeightsError, in_a_line
+from cloak.imports import find_attribute
 from cloak.recognizers.dlib_resnet import DlibResNet29
 from cloak.recognizers.edgeface import edgeface_s, edgeface_xs
 from cloak.recognizers.eight_bits import restored
@@ -119,13 +118,7 @@ def _torchscript(data: bytes, path: Path) -> nn.Module:
 
 
 def _python(entry: str) -> nn.Module:
-    module, _, attribute = entry.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # where users have their module; an installed command does not look there
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a user's module raises what it comes upon
-        raise UsageError(f"expected module:factory that can be imported, got {entry!r}: {error}") from error
+    found = find_attribute(entry, "factory")
     if not isinstance(found, nn.Module) and _is_factory(found):
         try:
             found = found()
