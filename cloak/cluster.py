@@ -9,27 +9,23 @@ the command runs on.
 import logging
 import os
 import socket
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any
 
+from cloak.crew import Crew
 from cloak.errors import CloakError, LostDeviceError, UsageError, in_a_line
 from cloak.files import Job, Layout
 from cloak.journal import Journal
 from cloak.machine import MEMORY_A_WORKER, usable_cores
-from cloak.names import shown
 from cloak.notary import Notary, RemoteNotes
 from cloak.protect import Cloaker
 from cloak.runs import told, work_through
 from cloak.storage import Stage, remove_leftovers
 from cloak.types import PhotoReport, Progress
-from cloak.workers import AHEAD, in_groups
-
-TRIES = 3
-"""Photos over which so many actors were lost are given up."""
+from cloak.workers import in_groups
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,6 @@ class OnRay:
         shared = self._ray.put((make_cloaker, layout, overwrite, stage))
         self._new_actor = partial(self._ray.remote(num_cpus=1, num_gpus=cluster.gpus)(Protector).remote, shared)
         self._actors = [self._new_actor() for _ in range(count)]
-        self._losses = self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError
         try:
             self.settings, self.notes = self._ray.get(self._actors[0].describe.remote())
         except self._ray.exceptions.RayTaskError as error:
@@ -85,7 +80,7 @@ class OnRay:
             if isinstance(error.cause, CloakError):
                 raise error.cause from None
             raise
-        except self._losses:
+        except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError):
             self._ray.shutdown()
             raise CloakError("the first process died while it loaded, perhaps for want of memory") from None
 
@@ -112,7 +107,8 @@ class OnRay:
     ) -> Iterator[PhotoReport]:
         assert journal is not None  # what is lost is done again, for which one must know what was begun
         notary = self._notary(journal)
-        yield from told(self._results(in_groups(jobs), notary, stopped), len(jobs), on_progress)
+        crew = Crew(self._ray, self._new_actor, lambda actor, group: actor.protect.remote(group, notary, self.settings))
+        yield from told(crew.results(self._actors, in_groups(jobs), stopped), jobs, on_progress)
         self._ray.get(notary.sweep.remote())
 
     def _notary(self, journal: Journal) -> Any:
@@ -122,49 +118,6 @@ class OnRay:
         again = {"max_restarts": -1, "max_task_retries": -1}  # what it knows is in the journal
         notary = self._ray.remote(num_cpus=0, scheduling_strategy=here, **again)(Notary)
         return notary.remote(journal.path, journal.runs)
-
-    def _results(self, groups: Sequence[list[Job]], notary: Any, stopped: Callable[[], bool]) -> Iterator[PhotoReport]:
-        """The groups' reports, as each is done."""
-        waiting = deque((group, 1) for group in groups)
-        running: dict[Any, tuple[list[Job], int, Any]] = {}
-
-        def hand_out(actor: Any) -> None:
-            if waiting and not stopped():
-                group, tries = waiting.popleft()
-                running[actor.protect.remote(group, notary, self.settings)] = group, tries, actor
-
-        for actor in self._actors * AHEAD:
-            hand_out(actor)
-        while running:
-            (ready,), _ = self._ray.wait(list(running), num_returns=1)
-            actor = running[ready][2]
-            try:
-                reports = self._ray.get(ready)
-            except self._ray.exceptions.RayTaskError as error:  # first: it may be of the other kind, too
-                raise CloakError(f"one of the processes could not go on: {in_a_line(error.cause)}") from None
-            except self._losses:
-                yield from self._after_loss(actor, running, waiting)
-                actor = self._new_actor()
-                for _ in range(AHEAD):
-                    hand_out(actor)
-                continue
-            del running[ready]
-            hand_out(actor)
-            yield from reports
-
-    def _after_loss(
-        self, lost: Any, running: dict[Any, tuple[list[Job], int, Any]], waiting: deque[tuple[list[Job], int]]
-    ) -> list[PhotoReport]:
-        """What a lost actor had is to be done again; the first of it, which it was at, not for ever."""
-        had = [(task, group, tries) for task, (group, tries, actor) in running.items() if actor is lost]
-        for task, _, _ in had:
-            del running[task]
-        (_, first, tries), *others = had
-        waiting.extendleft((group, tries) for _, group, tries in reversed(others))
-        if tries == TRIES:
-            return [_given_up(job) for job in first]
-        waiting.appendleft((first, tries + 1))
-        return []
 
     def __enter__(self) -> "OnRay":
         return self
@@ -211,11 +164,6 @@ def _probe(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _given_up(job: Job) -> PhotoReport:
-    reason = f"{shown(job.source)}: {TRIES} processes were lost over it, for want of memory perhaps, or a GPU failed"
-    return PhotoReport(source=job.source, error=reason, passing=True)
 
 
 class Protector:

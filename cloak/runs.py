@@ -87,11 +87,16 @@ class Alone:
         )
 
 
-def told(reports: Iterable[PhotoReport], photos: int, on_progress: Callable[[Progress], None]) -> Iterator[PhotoReport]:
-    """The reports, each told as a photo that is done, for engines that hear of no steps."""
+def told(
+    reports: Iterable[PhotoReport], jobs: Sequence[Job], on_progress: Callable[[Progress], None]
+) -> Iterator[PhotoReport]:
+    """The reports of jobs, each told as a photo that is done, for engines that hear of no steps; first the beginning,
+    by which one knows how long the first photos took."""
+    if jobs:
+        on_progress(Progress(0, len(jobs), jobs[0].source, "finding faces", 0.0))
     for done, report in enumerate(reports):
         assert report.source is not None
-        on_progress(Progress(done, photos, report.source, "done", 1.0))
+        on_progress(Progress(done, len(jobs), report.source, "done", 1.0))
         yield report
 
 

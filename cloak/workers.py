@@ -96,7 +96,7 @@ class Workers:
         stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[PhotoReport]:
         path = journal.path if journal else None
-        return told(self._results(in_groups(jobs), path, stopped), len(jobs), on_progress)
+        return told(self._results(in_groups(jobs), path, stopped), jobs, on_progress)
 
     def _results(
         self, groups: Sequence[list[Job]], journal: Path | None, stopped: Callable[[], bool]

@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,8 @@ from tests.helpers import contents, smooth_noise
 
 pytest.importorskip("ray", reason="needs Ray (pip install -e .[dev])")
 
-from cloak.cluster import TRIES, Cluster, OnRay, places_on, room_on
+from cloak.cluster import Cluster, OnRay, places_on, room_on
+from cloak.crew import TRIES
 from cloak.notary import Notary
 from cloak.storage import Folder, Stage
 
@@ -51,8 +53,10 @@ def undisturbed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return quick_results(photos, tmp_path_factory.mktemp("reference"))
 
 
-def run(layout: Layout, out: Path, make: Callable[[], Cloaker], **options: Any) -> list[PhotoReport]:
-    with Journal.open(out, SETTINGS) as journal, OnRay(make, layout, Cluster(actors=2)) as engine:
+def run(
+    layout: Layout, out: Path, make: Callable[[], Cloaker], *, actors: int = 2, **options: Any
+) -> list[PhotoReport]:
+    with Journal.open(out, SETTINGS) as journal, OnRay(make, layout, Cluster(actors=actors)) as engine:
         left = [job for job in layout.jobs if not journal.has(job)]
         return list(engine.protect(left, journal, **options))
 
@@ -65,7 +69,7 @@ def test_a_cluster_makes_what_one_process_makes(photos: Path, tmp_path: Path, un
     assert all(report.error == "" for report in reports)
     assert contents(tmp_path) == undisturbed
     assert len(undisturbed) == 9
-    assert [standing.photo for standing in seen] == list(range(9))
+    assert [(standing.photo, standing.done) for standing in seen] == [(0, 0.0), *((photo, 1.0) for photo in range(9))]
     assert run(layout, tmp_path, QUICK) == []
 
 
@@ -119,6 +123,71 @@ def test_a_photo_that_kills_every_process_is_given_up(
     assert len(contents(out)) == 7
     run(lay_out([photos], out), out, QUICK)
     assert contents(out) == undisturbed
+
+
+def test_a_machine_that_leaves_takes_nothing_with_it(
+    photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """There is no place for another process in its stead: the others do its photos."""
+    from ray.cluster_utils import Cluster as Machines
+
+    machines = Machines(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = machines.add_node(num_cpus=1)
+        out, marks, layout = tmp_path / "out", tmp_path / "marks", lay_out([photos], tmp_path / "out")
+        marks.mkdir()
+
+        def leave(progress: Progress) -> None:
+            if progress.done and not progress.photo:
+                machines.remove_node(second, allow_graceful=False)
+
+        whole = Cluster(address=machines.address, actors=2)
+        with Journal.open(out, SETTINGS) as journal, OnRay(Slow(marks), layout, whole) as engine:
+            reports = list(engine.protect(layout.jobs, journal, on_progress=leave))
+        assert len({mark.read_text() for mark in marks.iterdir()}) == 2  # both machines were at work
+        assert [report.error for report in reports] == [""] * 9
+        assert contents(out) == undisturbed
+    finally:
+        machines.shutdown()  # type: ignore[no-untyped-call]
+
+
+class Slow:
+    """Makes Cloakers that take a second for a photo, and note who does it."""
+
+    def __init__(self, marks: Path) -> None:
+        self.marks = marks
+
+    def __call__(self) -> Cloaker:
+        cloaker = quick_cloaker("default")
+        protect = cloaker.protect_job
+
+        def slow(job: Job, layout: Layout, **options: Any) -> PhotoReport:
+            mark = self.marks / job.source.name
+            if not mark.exists():
+                mark.write_text(str(os.getpid()))
+            time.sleep(1.0)
+            return protect(job, layout, **options)
+
+        cloaker.protect_job = slow  # type: ignore[method-assign]
+        return cloaker
+
+
+class Once(Dying):
+    """Can be loaded once; processes that come later die over it."""
+
+    def __call__(self) -> Cloaker:
+        if (self.marks / "loaded").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        (self.marks / "loaded").touch()
+        return super().__call__()
+
+
+def test_processes_that_all_die_while_they_load_are_told(photos: Path, tmp_path: Path) -> None:
+    out, marks = tmp_path / "out", tmp_path / "marks"
+    marks.mkdir()
+    with pytest.raises(CloakError, match="every process died while it loaded, perhaps for want of memory"):
+        run(lay_out([photos / "3.png"], out), out, Once(marks, after=False), actors=1)
+    assert contents(out) == {}
 
 
 def test_who_keeps_the_journal_may_be_lost(

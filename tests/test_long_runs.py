@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rich.progress import Progress
 
 import cloak.protect
 from cloak import Cloaker, Limits, PhotoReport, SaveError, UsageError
 from cloak.cli import main
 from cloak.cli.engines import sensible_count
+from cloak.cli.working import in_words, show_progress
 from cloak.files import Job, Layout, Shard, lay_out
 from cloak.journal import Journal
-from cloak.runs import Alone
+from cloak.runs import Alone, told
 from tests.fuzz import quick_cloaker
 from tests.helpers import ROOT, contents, smooth_noise
 
@@ -465,13 +467,35 @@ def test_without_a_terminal_lines_tell_how_far_it_is(
     arguments = ["protect", str(photos), "-o", str(tmp_path / "out"), "--recursive"]
     main(arguments)
     lines = re.findall(
-        r"^cloak: (\d) of 7 photos, ([\d.]+) a minute, \d+:\d\d:\d\d left$", capsys.readouterr().err, re.M
+        r"^cloak: (\d) of 7 photos, ([\d.]+) a minute, less than a minute left$", capsys.readouterr().err, re.M
     )
     assert [int(done) for done, _ in lines] == sorted(int(done) for done, _ in lines)
     assert {int(done) for done, _ in lines} >= {1, 6}
     assert all(float(rate) > 0 for _, rate in lines)
     main([*arguments, "--overwrite", "--quiet"])
     assert "a minute" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [(0.4, "less than a minute"), (59.4, "59 min"), (59.9, "1 h 0 min"), (185.2, "3 h 5 min"), (3120, "2 d 4 h")],
+)
+def test_times_are_told_as_one_would_say_them(minutes: float, words: str) -> None:
+    assert in_words(minutes) == words
+
+
+def test_the_rate_counts_the_time_that_the_first_photos_took(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of four processes that finish their first photos together, a minute after the beginning."""
+    clock = iter([0.0, 0.0, 60.0, 60.1, 60.2, 60.3])
+    monkeypatch.setattr("cloak.cli.working.time.monotonic", lambda: next(clock))
+    show = show_progress(Progress(disable=True), quiet=False)
+    jobs = [Job(Path(f"{number}.png"), Path("x"), Path()) for number in range(40)]
+    reports = [PhotoReport(source=job.source) for job in jobs[:4]]
+    assert list(told(reports, jobs, show)) == reports
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["cloak: 1 of 40 photos, 1.0 a minute, 39 min left"]
 
 
 @pytest.mark.parametrize(

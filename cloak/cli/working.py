@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +122,7 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
     shard = _shard(options)
     with ExitStack() as stack:
         bar = stack.enter_context(_progress(options))
-        show = _shower(bar, options.quiet)
+        show = show_progress(bar, options.quiet)
         stage = stage_of(options)
         layout = (
             stage.layout(recursive=options.recursive)
@@ -160,7 +159,7 @@ def _shard(options: argparse.Namespace) -> Shard:
     return Shard.parse(options.shard) if options.shard else Shard()
 
 
-def _shower(bar: Progress, quiet: bool) -> "Callable[[Standing], None]":
+def show_progress(bar: Progress, quiet: bool) -> "Callable[[Standing], None]":
     """What moves the bar; where there is no terminal, a line from time to time."""
     task = bar.add_task("loading the recogniser", total=None, photo="")
     start: float | None = None
@@ -170,20 +169,32 @@ def _shower(bar: Progress, quiet: bool) -> "Callable[[Standing], None]":
         nonlocal start, told
         now = time.monotonic()
         start = now if start is None else start
-        rate = 60.0 * standing.photo / (now - start) if now > start else 0.0
+        finished = standing.photo + standing.done
+        rate = 60.0 * finished / (now - start) if now > start else 0.0
         bar.update(
             task,
             total=standing.photos,
-            completed=standing.photo + standing.done,
+            completed=finished,
             photo=f"photo {standing.photo + 1} of {standing.photos}" + (f", {rate:.1f} a minute" if rate else ""),
             description=f"{standing.step}: {escape(shown(standing.source.name))}",
         )
         if bar.disable and not quiet and rate and now - told >= EVERY:
             told = now
-            left = timedelta(minutes=round((standing.photos - standing.photo) / rate))
-            tell(f"{standing.photo} of {standing.photos} photos, {rate:.1f} a minute, {left} left")
+            left = in_words((standing.photos - finished) / rate)
+            tell(f"{int(finished)} of {standing.photos} photos, {rate:.1f} a minute, {left} left")
 
     return show
+
+
+def in_words(minutes: float) -> str:
+    """A time as one would say it: 12 min, 3 h 5 min, 2 days 4 h."""
+    whole = round(minutes)
+    if whole < 1:
+        return "less than a minute"
+    if whole < 60:
+        return f"{whole} min"
+    hours, minutes = divmod(whole, 60)
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
 def _progress(options: argparse.Namespace) -> Progress:

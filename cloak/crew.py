@@ -1,0 +1,113 @@
+"""Groups of photos among Ray actors that come and go: who has found a place gets work, what is lost is done again."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloak.errors import CloakError, in_a_line
+from cloak.files import Job
+from cloak.names import shown
+from cloak.types import PhotoReport
+from cloak.workers import AHEAD
+
+TRIES = 3
+"""Photos over which so many actors were lost are given up; so are actors that die so often while they load."""
+
+PATIENCE = 60
+"""Seconds without any actor after which one is told."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What an actor is at, for the how manieth time."""
+
+    group: list[Job]
+    tries: int
+    actor: Any
+
+
+class Crew:
+    """Actors at work.
+
+    Args:
+        ray: the library, connected.
+        new_actor: a ``cluster.Protector`` that Ray will find a place for.
+        work: gives an actor a group; the task.
+    """
+
+    def __init__(self, ray: Any, new_actor: Callable[[], Any], work: Callable[[Any, list[Job]], Any]) -> None:
+        self._ray, self._new_actor, self._work = ray, new_actor, work
+        self._losses = ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError
+        self._waiting: deque[tuple[list[Job], int]] = deque()
+        self._running: dict[Any, _Work] = {}
+        self._coming: dict[Any, tuple[Any, int]] = {}
+
+    def results(
+        self, actors: Sequence[Any], groups: Sequence[list[Job]], stopped: Callable[[], bool]
+    ) -> Iterator[PhotoReport]:
+        """The groups' reports, as each is done.
+
+        Raises:
+            CloakError: an actor refuses to work, or all die while they load.
+        """
+        self._waiting.extend((group, 1) for group in groups)
+        for actor in actors:
+            self._expect(actor, 1)
+        alone = 0
+        while self._running or (self._waiting and not stopped()):
+            if not (self._running or self._coming):
+                raise CloakError("every process died while it loaded, perhaps for want of memory; pass fewer --workers")
+            ready, _ = self._ray.wait([*self._running, *self._coming], num_returns=1, timeout=1.0)
+            alone = 0 if ready or self._running else alone + 1
+            if alone == PATIENCE:
+                logging.getLogger(__name__).warning("the cluster has no place for a process now; waiting for one")
+            for task in ready:
+                yield from self._after(task, stopped)
+
+    def _expect(self, actor: Any, tries: int) -> None:
+        """An actor gets work only when it is there: for one that finds no place, others do the work."""
+        self._coming[actor.describe.remote()] = actor, tries
+
+    def _after(self, task: Any, stopped: Callable[[], bool]) -> list[PhotoReport]:
+        """The reports of a task that is done; its actor goes on, or another one comes for it."""
+        actor, tries = self._coming.pop(task, (None, 0))
+        try:
+            result = self._ray.get(task)
+        except self._ray.exceptions.RayTaskError as error:  # first: it may be of the other kind, too
+            raise CloakError(f"one of the processes could not go on: {in_a_line(error.cause)}") from None
+        except self._losses:
+            if actor is not None and tries == TRIES:
+                return []
+            self._expect(self._new_actor(), tries + 1 if actor is not None else 1)
+            return [] if actor is not None else self._lose(self._running[task].actor)
+        if actor is not None:
+            for _ in range(AHEAD):
+                self._hand_out(actor, stopped)
+            return []
+        self._hand_out(self._running.pop(task).actor, stopped)
+        reports: list[PhotoReport] = result
+        return reports
+
+    def _hand_out(self, actor: Any, stopped: Callable[[], bool]) -> None:
+        if self._waiting and not stopped():
+            group, tries = self._waiting.popleft()
+            self._running[self._work(actor, group)] = _Work(group, tries, actor)
+
+    def _lose(self, actor: Any) -> list[PhotoReport]:
+        """What a lost actor had is to be done again; the first of it, which it was at, not for ever."""
+        had = {task: work for task, work in self._running.items() if work.actor is actor}
+        for task in had:
+            del self._running[task]
+        first, *others = had.values()
+        self._waiting.extendleft((work.group, work.tries) for work in reversed(others))
+        if first.tries == TRIES:
+            return [_given_up(job) for job in first.group]
+        self._waiting.appendleft((first.group, first.tries + 1))
+        return []
+
+
+def _given_up(job: Job) -> PhotoReport:
+    reason = f"{shown(job.source)}: {TRIES} processes were lost over it, for want of memory perhaps, or a GPU failed"
+    return PhotoReport(source=job.source, error=reason, passing=True)
