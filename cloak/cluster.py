@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -144,19 +145,32 @@ def room_on(machine: Mapping[str, float], gpus: float) -> int:
 def _connect(address: str) -> Any:
     """Ray, connected."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    local = not address and not os.environ.get("RAY_ADDRESS")
+    if not local and has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # which Ray does by itself for clusters that it begins
     try:
         import ray
         import ray.util.scheduling_strategies
     except ImportError:
         raise UsageError("expected Ray for --engine ray, got none; install it with: pip install 'cloak[ray]'") from None
-    local = not address and not os.environ.get("RAY_ADDRESS")
     options: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False} if local else {}
     try:
         _probe(address)
         ray.init("local" if local else address or None, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(f"expected a Ray cluster at {address or 'RAY_ADDRESS'}, got: {in_a_line(error)}") from None
+        raise UsageError(
+            f"expected a Ray cluster at {address or 'RAY_ADDRESS'}, got: {in_a_line(error)}{TOKEN}"
+        ) from None
     return ray
+
+
+TOKEN = "; if it asks for a token, lay it into ~/.ray/auth_token or set RAY_AUTH_TOKEN"
+
+
+def has_token() -> bool:
+    """Whether Ray would find the token that clusters may ask for."""
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(given) or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _probe(address: str) -> None:

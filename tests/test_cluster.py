@@ -22,7 +22,7 @@ from tests.helpers import contents, smooth_noise
 
 pytest.importorskip("ray", reason="needs Ray (pip install -e .[dev])")
 
-from cloak.cluster import Cluster, OnRay, places_on, room_on
+from cloak.cluster import Cluster, OnRay, has_token, places_on, room_on
 from cloak.crew import TRIES
 from cloak.notary import Notary
 from cloak.storage import Folder, Stage
@@ -240,6 +240,21 @@ def test_a_notary_that_begins_again_knows_who_is_at_work(tmp_path: Path) -> None
         again.begin(Job(tmp_path / "x.png", tmp_path / "x.png", tmp_path), tmp_path / "x.png")
         again.sweep()
         assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_token_is_found_where_ray_looks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert not has_token()
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
+    assert has_token()
+    monkeypatch.setenv("HOME", "/")
+    monkeypatch.setenv("USERPROFILE", "/")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    assert has_token()
 
 
 def test_actors_have_room_on_their_machines() -> None:
