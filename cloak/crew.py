@@ -43,6 +43,7 @@ class Crew:
         self._waiting: deque[tuple[list[Job], int]] = deque()
         self._running: dict[Any, _Work] = {}
         self._coming: dict[Any, tuple[Any, int]] = {}
+        self._free: dict[Any, int] = {}
 
     def results(
         self, actors: Sequence[Any], groups: Sequence[list[Job]], stopped: Callable[[], bool]
@@ -64,13 +65,15 @@ class Crew:
             if alone == PATIENCE:
                 logging.getLogger(__name__).warning("the cluster has no place for a process now; waiting for one")
             for task in ready:
-                yield from self._after(task, stopped)
+                yield from self._after(task)
+            if not stopped():
+                self._hand_out()
 
     def _expect(self, actor: Any, tries: int) -> None:
         """An actor gets work only when it is there: for one that finds no place, others do the work."""
         self._coming[actor.describe.remote()] = actor, tries
 
-    def _after(self, task: Any, stopped: Callable[[], bool]) -> list[PhotoReport]:
+    def _after(self, task: Any) -> list[PhotoReport]:
         """The reports of a task that is done; its actor goes on, or another one comes for it."""
         actor, tries = self._coming.pop(task, (None, 0))
         try:
@@ -83,20 +86,25 @@ class Crew:
             self._expect(self._new_actor(), tries + 1 if actor is not None else 1)
             return [] if actor is not None else self._lose(self._running[task].actor)
         if actor is not None:
-            for _ in range(AHEAD):
-                self._hand_out(actor, stopped)
+            self._free[actor] = AHEAD
             return []
-        self._hand_out(self._running.pop(task).actor, stopped)
+        self._free[self._running.pop(task).actor] += 1
         reports: list[PhotoReport] = result
         return reports
 
-    def _hand_out(self, actor: Any, stopped: Callable[[], bool]) -> None:
-        if self._waiting and not stopped():
+    def _hand_out(self) -> None:
+        """Groups to whoever has least to do; what is done again, too, may find all others idle."""
+        while self._waiting and self._free:
+            actor = max(self._free, key=lambda one: self._free[one])
+            if not self._free[actor]:
+                return
             group, tries = self._waiting.popleft()
             self._running[self._work(actor, group)] = _Work(group, tries, actor)
+            self._free[actor] -= 1
 
     def _lose(self, actor: Any) -> list[PhotoReport]:
         """What a lost actor had is to be done again; the first of it, which it was at, not for ever."""
+        del self._free[actor]
         had = {task: work for task, work in self._running.items() if work.actor is actor}
         for task in had:
             del self._running[task]
