@@ -36,7 +36,8 @@ class Cluster:
     Attributes:
         address: of a running cluster; empty for processes of this machine, or for the cluster that
             RAY_ADDRESS names.
-        actors: how many; 0 for one on each core of the cluster.
+        actors: how many; 0 for one on each core of the cluster. Of a running cluster they may be more than
+            find a place: the others begin when machines join.
         gpus: of each actor; may be a fraction.
     """
 
@@ -70,12 +71,13 @@ class OnRay:
         stage: Stage | None = None,
     ) -> None:
         self._ray = _connect(cluster.address)
-        count = self._count(cluster, len(layout.jobs))
+        count, places = self._count(cluster, len(layout.jobs))
         shared = self._ray.put((make_cloaker, layout, overwrite, stage))
         self._new_actor = partial(self._ray.remote(num_cpus=1, num_gpus=cluster.gpus)(Protector).remote, shared)
         self._actors = [self._new_actor() for _ in range(count)]
         try:
-            self.settings, self.notes = self._ray.get(self._actors[0].describe.remote())
+            (first,), _ = self._ray.wait([actor.describe.remote() for actor in self._actors], num_returns=1)
+            self.settings, notes = self._ray.get(first)
         except self._ray.exceptions.RayTaskError as error:
             self._ray.shutdown()
             if isinstance(error.cause, CloakError):
@@ -84,17 +86,21 @@ class OnRay:
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError):
             self._ray.shutdown()
             raise CloakError("the first process died while it loaded, perhaps for want of memory") from None
+        waiting = f"{places} of {count} processes have a place; the others begin when machines join the cluster"
+        self.notes = (*notes, waiting) if count > places else notes
 
-    def _count(self, cluster: Cluster, photos: int) -> int:
-        """How many actors there will be; more than find a place are refused, Ray would wait for it without end."""
+    def _count(self, cluster: Cluster, photos: int) -> tuple[int, int]:
+        """How many actors there will be, and how many find a place now; a cluster of our own will not grow."""
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         places = sum(places_on(machine, cluster.gpus) for machine in machines)
-        if places >= max(1, cluster.actors):
-            return cluster.actors or max(1, min(photos, sum(room_on(machine, cluster.gpus) for machine in machines)))
+        least = 1 if _is_running(cluster.address) else max(1, cluster.actors)
+        if places >= least:
+            room = sum(room_on(machine, cluster.gpus) for machine in machines)
+            return cluster.actors or max(1, min(photos, room)), places
         self._ray.shutdown()
         cores, gpus = (sum(machine.get(kind, 0) for machine in machines) for kind in ("CPU", "GPU"))
         raise UsageError(
-            f"expected a cluster with room for {max(1, cluster.actors)} actors of 1 core and {cluster.gpus:g} GPUs, "
+            f"expected a cluster with room for {least} actors of 1 core and {cluster.gpus:g} GPUs, "
             f"got room for {places} ({cores:g} cores and {gpus:g} GPUs); pass fewer --workers"
         )
 
@@ -145,7 +151,7 @@ def room_on(machine: Mapping[str, float], gpus: float) -> int:
 def _connect(address: str) -> Any:
     """Ray, connected."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-    local = not address and not os.environ.get("RAY_ADDRESS")
+    local = not _is_running(address)
     if not local and has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # which Ray does by itself for clusters that it begins
     try:
@@ -162,6 +168,11 @@ def _connect(address: str) -> Any:
             f"expected a Ray cluster at {address or 'RAY_ADDRESS'}, got: {in_a_line(error)}{TOKEN}"
         ) from None
     return ray
+
+
+def _is_running(address: str) -> bool:
+    """Whether the cluster is somebody's, and not begun here."""
+    return bool(address or os.environ.get("RAY_ADDRESS"))
 
 
 TOKEN = "; if it asks for a token, lay it into ~/.ray/auth_token or set RAY_AUTH_TOKEN"

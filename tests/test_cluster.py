@@ -141,8 +141,9 @@ def test_a_machine_that_leaves_takes_nothing_with_it(
             if progress.done and not progress.photo:
                 machines.remove_node(second, allow_graceful=False)
 
-        whole = Cluster(address=machines.address, actors=2)
+        whole = Cluster(address=machines.address, actors=3)
         with Journal.open(out, SETTINGS) as journal, OnRay(Slow(marks), layout, whole) as engine:
+            assert engine.notes[-1].startswith("2 of 3 processes have a place; the others begin when machines join")
             reports = list(engine.protect(layout.jobs, journal, on_progress=leave))
         assert len({mark.read_text() for mark in marks.iterdir()}) == 2  # both machines were at work
         assert [report.error for report in reports] == [""] * 9

@@ -30,6 +30,10 @@ class Task:
     result: Any
     slow: bool = False
 
+    @property
+    def done(self) -> bool:
+        return self.actor.place and not self.slow
+
 
 @dataclass(eq=False)
 class Actor:
@@ -42,7 +46,7 @@ class Actor:
 
     @property
     def describe(self) -> Any:
-        return SimpleNamespace(remote=lambda: Task(self, None, slow=not self.place))
+        return SimpleNamespace(remote=lambda: Task(self, None))
 
     def protect(self, group: list[Job]) -> Task:
         self.did.append(group[0].source.name)
@@ -55,9 +59,7 @@ class StandIn:
     exceptions = SimpleNamespace(RayActorError=LostError, OutOfMemoryError=LostError, RayTaskError=TaskError)
 
     def wait(self, tasks: list[Task], *, num_returns: int, timeout: float) -> tuple[list[Task], list[Task]]:
-        ready = sorted((task for task in tasks if not task.slow), key=lambda task: task.result is not None)[
-            :num_returns
-        ]
+        ready = sorted((task for task in tasks if task.done), key=lambda task: task.result is not None)[:num_returns]
         if not ready:
             ready = [task for task in tasks if task.actor.place][:num_returns]
             for task in ready:
@@ -100,6 +102,19 @@ def test_work_is_shared_among_those_that_have_a_place() -> None:
     assert len(run([third, first, second], Actor, 8)) == 8
     assert third.did == []
     assert len(first.did) == len(second.did) == 4
+
+
+def test_who_finds_a_place_later_gets_work_then() -> None:
+    late = Actor(place=False)
+
+    def seen(report: PhotoReport) -> PhotoReport:
+        late.place = True
+        return report
+
+    crew = Crew(StandIn(), Actor, lambda actor, group: actor.protect(group))
+    reports = [seen(report) for report in crew.results([Actor(), late], groups(9), lambda: False)]
+    assert len(reports) == 9
+    assert late.did
 
 
 def test_a_photo_that_no_actor_survives_is_given_up_and_the_others_go_on() -> None:
