@@ -65,14 +65,14 @@ def test_two_processes_make_what_one_makes(photos: Path, tmp_path: Path, undistu
     assert [report.source for report in reports] == [job.source for job in layout.jobs]
     assert contents(tmp_path) == undisturbed
     assert len(undisturbed) == 8
-    assert [standing.photo for standing in seen] == list(range(8))
+    assert [(standing.photo, standing.done) for standing in seen] == [(0, 0.0), *((photo, 1.0) for photo in range(8))]
     assert share(layout, tmp_path, QUICK) == []
 
 
 def test_told_to_stop_they_finish_what_they_have(photos: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     layout = lay_out([photos], tmp_path)
     done: list[Progress] = []
-    reports = share(layout, tmp_path, QUICK, on_progress=done.append, stopped=lambda: len(done) > 0)
+    reports = share(layout, tmp_path, QUICK, on_progress=done.append, stopped=lambda: len(done) > 1)
     assert 0 < len(reports) < 8
     share(layout, tmp_path, QUICK)
     assert contents(tmp_path) == undisturbed
