@@ -12,11 +12,10 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cloak.crew import Crew
+from cloak.crew import Crew, first_answer
 from cloak.errors import CloakError, LostDeviceError, UsageError, in_a_line
 from cloak.files import Job, Layout
 from cloak.journal import Journal
@@ -76,8 +75,7 @@ class OnRay:
         self._new_actor = partial(self._ray.remote(num_cpus=1, num_gpus=cluster.gpus)(Protector).remote, shared)
         self._actors = [self._new_actor() for _ in range(count)]
         try:
-            (first,), _ = self._ray.wait([actor.describe.remote() for actor in self._actors], num_returns=1)
-            self.settings, notes = self._ray.get(first)
+            self.settings, notes = first_answer(self._ray, self._actors)
         except self._ray.exceptions.RayTaskError as error:
             self._ray.shutdown()
             if isinstance(error.cause, CloakError):
@@ -85,8 +83,8 @@ class OnRay:
             raise
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError):
             self._ray.shutdown()
-            raise CloakError("the first process died while it loaded, perhaps for want of memory") from None
-        waiting = f"{places} of {count} processes have a place; the others begin when machines join the cluster"
+            raise CloakError("the processes died while they loaded, perhaps for want of memory") from None
+        waiting = f"the cluster has room for {places} of {count} processes; the others begin when machines join"
         self.notes = (*notes, waiting) if count > places else notes
 
     def _count(self, cluster: Cluster, photos: int) -> tuple[int, int]:
@@ -152,8 +150,8 @@ def _connect(address: str) -> Any:
     """Ray, connected."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     local = not _is_running(address)
-    if not local and has_token():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # which Ray does by itself for clusters that it begins
+    if not local and (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # by itself Ray shows no token to a cluster that runs already
     try:
         import ray
         import ray.util.scheduling_strategies
@@ -163,9 +161,10 @@ def _connect(address: str) -> Any:
     try:
         _probe(address)
         ray.init("local" if local else address or None, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        hint = "" if local else "; if it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN"
         raise UsageError(
-            f"expected a Ray cluster at {address or 'RAY_ADDRESS'}, got: {in_a_line(error)}{TOKEN}"
+            f"expected a Ray cluster at {address or 'RAY_ADDRESS'}, got: {in_a_line(error)}{hint}"
         ) from None
     return ray
 
@@ -173,15 +172,6 @@ def _connect(address: str) -> Any:
 def _is_running(address: str) -> bool:
     """Whether the cluster is somebody's, and not begun here."""
     return bool(address or os.environ.get("RAY_ADDRESS"))
-
-
-TOKEN = "; if it asks for a token, lay it into ~/.ray/auth_token or set RAY_AUTH_TOKEN"
-
-
-def has_token() -> bool:
-    """Whether Ray would find the token that clusters may ask for."""
-    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    return bool(given) or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _probe(address: str) -> None:

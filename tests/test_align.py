@@ -33,7 +33,7 @@ def test_fit_finds_the_similarity_that_moved_the_points(scale: float, degrees: f
 
 def test_fit_agrees_with_scikit_image_on_noisy_points() -> None:
     noisy = 2.1 * POINTS[:, ::-1] + np.random.default_rng(0).normal(0, 3, POINTS.shape)
-    reference = skimage.transform.SimilarityTransform.from_estimate(noisy, POINTS)
+    reference = skimage.transform.estimate_transform("similarity", noisy, POINTS)
     np.testing.assert_allclose(fit_similarity(noisy, POINTS), reference.params[:2], atol=1e-9)
 
 

@@ -140,3 +140,11 @@ def test_the_reference_is_one_of_the_methods(tmp_path: Path) -> None:
     assert read_protocol(write(tmp_path, 'reference = "pgd"\n' + MINIMAL)).reference == "pgd"
     with pytest.raises(UsageError, match=r"own\.toml: expected as a reference one of pgd; got 'fawkes'"):
         read_protocol(write(tmp_path, 'reference = "fawkes"\n' + MINIMAL))
+    with pytest.raises(UsageError, match=r"expected as a reference one of pgd; got 'none'"):
+        read_protocol(write(tmp_path, 'reference = "none"\n' + MINIMAL + '[[cloaks]]\nmethods = ["none"]\n'))
+
+
+def test_a_reference_that_is_not_among_the_chosen_methods_is_none(tmp_path: Path) -> None:
+    protocol = read_protocol(write(tmp_path, 'reference = "pgd"\n' + MINIMAL))
+    assert select_methods(protocol, ["pgd", "noise"]).reference == "pgd"
+    assert select_methods(protocol, ["noise"]).reference == "cloak"

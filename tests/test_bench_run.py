@@ -113,9 +113,9 @@ def test_results_hold_what_the_photos_say(protocol: Protocol, tree: Path, tmp_pa
     }
     assert results["differences"] == []  # there is no "cloak" to compare with
     (kept,) = noise["by_person"]
-    assert (kept["evaluator"], kept["photos"], kept["counts"]) == ("dlib", 2, [4, 4])
+    assert (kept["evaluator"], kept["counts"]) == ("dlib", [[2, 2], [2, 2]])
     similarity = record(results, "noise@0.009", "evasion")["measures"]["similarity"]
-    assert sum(kept["sums"]["similarity"]) / 8 == pytest.approx(similarity["value"])
+    assert sum(map(sum, kept["sums"]["similarity"])) / 8 == pytest.approx(similarity["value"])
     assert [caption for caption, *_ in shown] == ["0", "0"]
     assert all([name for name, _ in columns] == ["noise@0.009"] for *_, columns in shown)
 

@@ -22,13 +22,14 @@ def _table(results: Results, measure: str, title: str, reading: str) -> Table:
     rows = []
     for entry in ordered_entries(results):
         if found := differences(results, entry):
-            people = max(of["people"] for of in found.values())
-            rows.append(row(entry["name"], f"{people}", *(_cell(found.get(name, {}), measure) for name in names)))
+            people = sorted({of["people"] for of in found.values()})
+            counted = "-".join(f"{count}" for count in dict.fromkeys((people[0], people[-1])))
+            rows.append(row(entry["name"], counted, *(_cell(found.get(name, {}), measure) for name in names)))
     return Table(
         f"Compared with {reference}, person by person: {title}",
         f"In evasion, less that of {reference} of the same budget on the same photos. In brackets the 95 % interval "
         "when people are drawn for both at once: where it leaves out 0, the difference is more than these people's "
-        f"chance (one of twenty such intervals is wrong). {reading}",
+        f"chance (about one of twenty such intervals is wrong with fifty people, two with twenty). {reading}",
         ("method@budget", "people", *(evaluator_title(results, name) for name in names)),
         tuple(rows),
         folded=measure == "similarity",
@@ -37,4 +38,9 @@ def _table(results: Results, measure: str, title: str, reading: str) -> Table:
 
 def _cell(found: Mapping[str, Any], measure: str) -> Cell:
     estimate = measured(found, measure)
-    return Cell(signed(estimate["value"]), between(estimate, 3)) if estimate else Cell(DASH)
+    enough = found.get("people", 0) >= FEWEST
+    return Cell(signed(estimate["value"]), between(estimate, 3) if enough else "") if estimate else Cell(DASH)
+
+
+FEWEST = 8
+"""People, of fewer an interval would be much too narrow."""

@@ -5,7 +5,8 @@ evaluator's detector did not find is NaN, and takes no part in any measure but t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,6 +216,12 @@ def estimate_of_sums(sums: Floats, counts: Ints, resamples: int = 1000, seed: in
     draws = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
     low, high = np.quantile((draws @ sums) / (draws @ counts), [0.025, 0.975])
     return Estimate(float(sums.sum() / counts.sum()), float(low), float(high), int(counts.sum()))
+
+
+def in_numbers(estimate: Estimate) -> dict[str, Any]:
+    """An estimate for JSON, which knows no NaN."""
+    values = asdict(estimate)
+    return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in values.items()}
 
 
 def attack(

@@ -5,28 +5,31 @@ better with nearly everybody. Here each person is drawn with what both cloaks ac
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from cloak.bench.measures import Observations, estimate_of_sums
+from cloak.bench.measures import Observations, estimate_of_sums, in_numbers
 
 ByPerson = Mapping[str, Any]
-"""Of one evaluator and number of photos: ``counts``, and ``sums`` of each measure, by the number of the person."""
+"""Of one evaluator: ``counts`` of comparisons, and ``sums`` of each measure; for the first photo of each person, the
+second and so on, a list in the order of the dataset's people."""
 
 
-def by_person(observed: Mapping[str, Observations], people: int) -> dict[str, Any]:
-    """How many observations there are of each of ``people``, and what they sum up to.
+def by_person(observed: Sequence[Mapping[str, Observations]], people: int) -> dict[str, Any]:
+    """How many comparisons each photo of each person has, and what they sum up to.
 
     Args:
-        observed: measures of the same comparisons.
+        observed: for the first photo of each person, the second and so on, measures of the same comparisons.
         people: how many there are.
     """
-    first = next(iter(observed.values()))
+    scores = [next(iter(measures.values())).people for measures in observed]
     return {
-        "counts": np.bincount(first.people, minlength=people).tolist(),
-        "sums": {name: np.bincount(of.people, of.values, people).tolist() for name, of in observed.items()},
+        "counts": [np.bincount(numbers, minlength=people).tolist() for numbers in scores],
+        "sums": {
+            name: [np.bincount(of[name].people, of[name].values, people).tolist() for of in observed]
+            for name in observed[0]
+        },
     }
 
 
@@ -34,6 +37,8 @@ def differences(
     entries: Sequence[Mapping[str, Any]], reference: str, resamples: int, seed: int
 ) -> list[dict[str, Any]]:
     """What each entry achieves more than the reference's of the same budget, for each evaluator.
+
+    A photo that failed, or whose face was not found, with one of them counts with neither.
 
     Args:
         entries: of the results, with ``by_person``, see ``scoring.score``.
@@ -50,22 +55,21 @@ def differences(
     for entry in entries:
         other = references.get(entry["dssim"], entry)
         for own, its in _pairs(entry, other) if other is not entry else ():
-            alike = np.array(own["counts"]) == np.array(its["counts"])
-            kept = {key: own[key] for key in ("evaluator", "photos")}
-            measures = {name: _difference(own, its, name, alike, resamples, seed) for name in own["sums"]}
-            names = {"entry": entry["name"], "reference": other["name"], **kept}
-            found.append({**names, "people": int((alike & (np.array(own["counts"]) > 0)).sum()), "measures": measures})
+            photos = min(len(own["counts"]), len(its["counts"]))
+            first, second = np.array(own["counts"][:photos]), np.array(its["counts"][:photos])  # (photos, people)
+            counts = np.where(first == second, first, 0)
+            names = {"entry": entry["name"], "reference": other["name"], "evaluator": own["evaluator"]}
+            measures = {}
+            for name in own["sums"]:
+                more = np.array(own["sums"][name][:photos]) - np.array(its["sums"][name][:photos])
+                more = np.where(counts > 0, more, 0.0)
+                measures[name] = in_numbers(estimate_of_sums(more.sum(axis=0), counts.sum(axis=0), resamples, seed))
+            people = int((counts.sum(axis=0) > 0).sum())
+            found.append({**names, "photos": photos, "people": people, "measures": measures})
     return found
 
 
 def _pairs(entry: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[ByPerson, ByPerson]]:
-    """What each evaluator says of both, on as many photos of each person as both have."""
-    photos = min(entry["photos"], other["photos"])
-    its = {of["evaluator"]: of for of in other["by_person"] if of["photos"] == photos}
-    return [(own, its[own["evaluator"]]) for own in entry["by_person"] if own["photos"] == photos]
-
-
-def _difference(own: ByPerson, other: ByPerson, measure: str, alike: Any, resamples: int, seed: int) -> dict[str, Any]:
-    """The mean of a measure less the other's, over the people of whom both have as many comparisons."""
-    more = np.array(own["sums"][measure]) - np.array(other["sums"][measure])
-    return asdict(estimate_of_sums(more[alike], np.array(own["counts"])[alike], resamples, seed))
+    """What each evaluator says of both."""
+    its = {of["evaluator"]: of for of in other["by_person"]}
+    return [(own, its[own["evaluator"]]) for own in entry["by_person"] if own["evaluator"] in its]

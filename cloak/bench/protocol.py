@@ -19,6 +19,10 @@ USUAL_DSSIM = 0.009
 """The budget of methods where none is given."""
 
 
+USUAL_REFERENCE = "cloak"
+"""What others are compared with where no method is named."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cloaks:
     """Some methods at some budgets, or what other software made, and what they are put through.
@@ -96,7 +100,7 @@ class Protocol:
     fars: tuple[float, ...] = (1e-2, 1e-3)
     resamples: int = 1000
     seed: int = 0
-    reference: str = "cloak"
+    reference: str = USUAL_REFERENCE
     contact_sheet: tuple[str, ...] = ()
 
 
@@ -230,8 +234,7 @@ def select_methods(protocol: Protocol, names: Sequence[str]) -> Protocol:
     if added:
         chosen.append(replace(first, methods=added))
     selected = replace(protocol, cloaks=tuple(cloaks for cloaks in chosen if cloaks.methods or cloaks.files))
-    entries_of(selected)
-    return selected
+    return selected if selected.reference in _comparable(selected) else replace(selected, reference=USUAL_REFERENCE)
 
 
 def with_all(protocol: Protocol, dssim: Sequence[float], conditions: Sequence[str]) -> Protocol:
@@ -253,10 +256,17 @@ def with_reference(protocol: Protocol, name: str) -> Protocol:
     Raises:
         UsageError: it is none of the protocol's.
     """
-    known = dict.fromkeys(entry.method.name for entry in entries_of(protocol))
+    known = _comparable(protocol)
     if name not in known:
-        raise UsageError(f"expected as a reference one of {', '.join(known)}; got {name!r}")
+        raise UsageError(
+            f"expected as a reference one of {', '.join(known) or 'the methods with a budget'}; got {name!r}"
+        )
     return replace(protocol, reference=name)
+
+
+def _comparable(protocol: Protocol) -> list[str]:
+    """The methods that have a budget, at which others can be compared with them."""
+    return list(dict.fromkeys(entry.method.name for entry in entries_of(protocol) if 0.0 < entry.method.dssim < 1.0))
 
 
 def add_files(protocol: Protocol, label: str, folder: Path) -> Protocol:

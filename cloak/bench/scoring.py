@@ -1,7 +1,7 @@
 """Embeddings -> what a tracker achieves against each entry, condition, evaluator and scenario."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from cloak.bench.measures import (
     genuine_scores,
     histogram,
     impostor_scores,
+    in_numbers,
     not_matched,
     roc,
     threshold_at_far,
 )
 from cloak.bench.pairing import by_person
-from cloak.bench.protocol import Entry, Protocol, entries_of
+from cloak.bench.protocol import Entry, Protocol
 from cloak.bench.scenarios import SCENARIOS, Item
 from cloak.errors import UsageError
 
@@ -137,7 +138,7 @@ def score(judge: Score, entry: Entry, files: Mapping[Path, Path], album: Album) 
 
     Returns:
         ``records``, one for each condition, evaluator and scenario; ``curves``; and ``by_person``, what
-        ``pairing.differences`` compares, for as many photos as any entry has.
+        ``pairing.differences`` compares.
     """
     saved = entry.conditions["saved"]
     # each condition once more on the photos that others saw, so that one can compare
@@ -153,11 +154,9 @@ def score(judge: Score, entry: Entry, files: Mapping[Path, Path], album: Album) 
             records += [{**place, "scenario": scenario, **record} for scenario, record in found.items() if record]
             if condition == "saved" and photos == saved:
                 curves.append({"evaluator": evaluator, **view.curves()})
-    shared = sorted({other.photos for other in entries_of(judge.protocol) if other.photos <= saved})
     persons = [
-        {"evaluator": name, "photos": photos, **_View(judge, files, everything, "saved", name, photos).by_person()}
+        {"evaluator": name, **_View(judge, files, everything, "saved", name, saved).by_person()}
         for name in judge.thresholds
-        for photos in shared
     ]
     return {"records": records, "curves": curves, "by_person": persons}
 
@@ -233,20 +232,22 @@ class _View:
         ]
         return self.faces(items, cloaked=cloaked).joined(self.faces(kept, cloaked=False))
 
-    def evasion(self) -> Observations:
-        """Scores of cloaked photos against clean ones."""
-        probes, gallery = self.sides("evasion")
-        return genuine_scores(self.faces(probes, cloaked=True), self.faces(gallery, cloaked=True))
-
     def by_person(self) -> dict[str, Any]:
-        """Protection and similarity in evasion, of each person."""
-        scores = self.evasion()
-        observed = not_matched(scores, self.judge.thresholds[self.evaluator]) | {"similarity": scores}
+        """Protection and similarity in evasion, of each photo of each person."""
+        probes, gallery = self.sides("evasion")
+        named, thresholds = self.faces(gallery, cloaked=True), self.judge.thresholds[self.evaluator]
+        observed = []
+        for rank in range(self.photos):
+            photos = {path for person in self.judge.dataset.people for path in person.cloaked[rank : rank + 1]}
+            of_rank = [pair for pair in probes if pair[0].path in photos]
+            scores = genuine_scores(self.faces(of_rank, cloaked=True), named)
+            observed.append(not_matched(scores, thresholds) | {"similarity": scores})
         return by_person(observed, len(self.judge.dataset.people))
 
     def curves(self) -> dict[str, Any]:
         """Scores of cloaked photos against clean ones: histogram and ROC."""
-        scores = self.evasion().values
+        probes, gallery = self.sides("evasion")
+        scores = genuine_scores(self.faces(probes, cloaked=True), self.faces(gallery, cloaked=True)).values
         impostors = self.judge.impostors[self.evaluator]
         return {"histogram": histogram(scores), "roc": roc(scores, impostors, list(ROC_RATES))}
 
@@ -266,5 +267,4 @@ def _same_photos(faces: Faces) -> Faces:
 
 
 def _estimate(observations: Observations, protocol: Protocol) -> dict[str, Any]:
-    values = asdict(estimate(observations, protocol.resamples, protocol.seed))
-    return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in values.items()}
+    return in_numbers(estimate(observations, protocol.resamples, protocol.seed))

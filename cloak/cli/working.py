@@ -187,7 +187,7 @@ def show_progress(bar: Progress, quiet: bool) -> "Callable[[Standing], None]":
 
 
 def in_words(minutes: float) -> str:
-    """A time as one would say it: 12 min, 3 h 5 min, 2 days 4 h."""
+    """A time as one would say it: 12 min, 3 h 5 min, 2 d 4 h."""
     whole = round(minutes)
     if whole < 1:
         return "less than a minute"
