@@ -15,7 +15,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from cloak.crew import Crew, first_answer
+from cloak.crew import Crew, first_answer, losses
 from cloak.errors import CloakError, LostDeviceError, UsageError, in_a_line
 from cloak.files import Job, Layout
 from cloak.journal import Journal
@@ -81,7 +81,7 @@ class OnRay:
             if isinstance(error.cause, CloakError):
                 raise error.cause from None
             raise
-        except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError):
+        except losses(self._ray):
             self._ray.shutdown()
             raise CloakError("the processes died while they loaded, perhaps for want of memory") from None
         waiting = f"the cluster has room for {places} of {count} processes; the others begin when machines join"

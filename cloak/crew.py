@@ -39,7 +39,7 @@ class Crew:
 
     def __init__(self, ray: Any, new_actor: Callable[[], Any], work: Callable[[Any, list[Job]], Any]) -> None:
         self._ray, self._new_actor, self._work = ray, new_actor, work
-        self._losses = ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError
+        self._losses = losses(ray)
         self._waiting: deque[tuple[list[Job], int]] = deque()
         self._running: dict[Any, _Work] = {}
         self._coming: dict[Any, tuple[Any, int]] = {}
@@ -133,6 +133,11 @@ class Crew:
         return []
 
 
+def losses(ray: Any) -> tuple[type[Exception], ...]:
+    """What Ray raises where an actor is gone."""
+    return ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError
+
+
 def first_answer(ray: Any, actors: Sequence[Any]) -> Any:
     """What the first actor says of itself that is there.
 
@@ -149,7 +154,7 @@ def first_answer(ray: Any, actors: Sequence[Any]) -> Any:
                 return ray.get(task)
         except ray.exceptions.RayTaskError:
             raise
-        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+        except losses(ray) as error:
             died = error
     assert died is not None
     raise died

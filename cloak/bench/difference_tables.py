@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cloak.bench.lookup import Results, differences, evaluator_title, evaluators, measured, ordered_entries, rates
-from cloak.bench.text import DASH, Cell, Table, between, row, signed
+from cloak.bench.text import DASH, Cell, Table, between, row, signed, span
 
 
 def difference_tables(results: Results) -> tuple[Table, ...]:
@@ -22,9 +22,8 @@ def _table(results: Results, measure: str, title: str, reading: str) -> Table:
     rows = []
     for entry in ordered_entries(results):
         if found := differences(results, entry):
-            people = sorted({of["people"] for of in found.values()})
-            counted = "-".join(f"{count}" for count in dict.fromkeys((people[0], people[-1])))
-            rows.append(row(entry["name"], counted, *(_cell(found.get(name, {}), measure) for name in names)))
+            people = span(of["people"] for of in found.values())
+            rows.append(row(entry["name"], people, *(_cell(found.get(name, {}), measure) for name in names)))
     return Table(
         f"Compared with {reference}, person by person: {title}",
         f"In evasion, less that of {reference} of the same budget on the same photos. In brackets the 95 % interval "

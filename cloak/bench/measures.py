@@ -239,19 +239,16 @@ def attack(
     ranks = identification_ranks(probes, gallery.joined(distractors))
     alone = identification_ranks(probes, gallery)
     result = {f"tar@{far:g}": scores.where(scores.values >= t) for far, t in thresholds.items()}
+    result |= not_matched(scores, thresholds)
     whole = genuine_scores(probes, gallery, found=False)
     result |= {f"unmatched@{far:g}": whole.where(~(whole.values >= t)) for far, t in thresholds.items()}
-    return (
-        result
-        | not_matched(scores, thresholds)
-        | {
-            "similarity": scores,
-            "rank1": ranks.where(ranks.values < 1),
-            "rank5": ranks.where(ranks.values < 5),
-            "nearest": alone.where(alone.values < 1),
-            "linear": linear_probe_hits(probes, gallery),
-        }
-    )
+    return result | {
+        "similarity": scores,
+        "rank1": ranks.where(ranks.values < 1),
+        "rank5": ranks.where(ranks.values < 5),
+        "nearest": alone.where(alone.values < 1),
+        "linear": linear_probe_hits(probes, gallery),
+    }
 
 
 def not_matched(scores: Observations, thresholds: Mapping[float, float]) -> dict[str, Observations]:

@@ -54,22 +54,22 @@ def differences(
     found = []
     for entry in entries:
         other = references.get(entry["dssim"], entry)
-        for own, its in _pairs(entry, other) if other is not entry else ():
-            photos = min(len(own["counts"]), len(its["counts"]))
-            first, second = np.array(own["counts"][:photos]), np.array(its["counts"][:photos])  # (photos, people)
-            counts = np.where(first == second, first, 0)
-            names = {"entry": entry["name"], "reference": other["name"], "evaluator": own["evaluator"]}
-            measures = {}
-            for name in own["sums"]:
-                more = np.array(own["sums"][name][:photos]) - np.array(its["sums"][name][:photos])
-                more = np.where(counts > 0, more, 0.0)
-                measures[name] = in_numbers(estimate_of_sums(more.sum(axis=0), counts.sum(axis=0), resamples, seed))
-            people = int((counts.sum(axis=0) > 0).sum())
-            found.append({**names, "photos": photos, "people": people, "measures": measures})
+        if other is not entry:
+            names = {"entry": entry["name"], "reference": other["name"]}
+            for own, its in zip(entry["by_person"], other["by_person"], strict=True):  # evaluators, the same for all
+                found.append({**names, "evaluator": own["evaluator"], **_difference(own, its, resamples, seed)})
     return found
 
 
-def _pairs(entry: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[ByPerson, ByPerson]]:
-    """What each evaluator says of both."""
-    its = {of["evaluator"]: of for of in other["by_person"]}
-    return [(own, its[own["evaluator"]]) for own in entry["by_person"] if own["evaluator"] in its]
+def _difference(own: ByPerson, its: ByPerson, resamples: int, seed: int) -> dict[str, Any]:
+    """Photos, people and measures of what one evaluator says of both."""
+    photos = min(len(own["counts"]), len(its["counts"]))
+    first, second = np.array(own["counts"][:photos]), np.array(its["counts"][:photos])  # (photos, people)
+    counts = np.where(first == second, first, 0)
+    of_people = counts.sum(axis=0)
+    measures = {}
+    for name in own["sums"]:
+        more = np.array(own["sums"][name][:photos]) - np.array(its["sums"][name][:photos])
+        sums = np.where(counts > 0, more, 0.0).sum(axis=0)
+        measures[name] = in_numbers(estimate_of_sums(sums, of_people, resamples, seed))
+    return {"photos": photos, "people": int((of_people > 0).sum()), "measures": measures}

@@ -18,7 +18,7 @@ from cloak.bench.lookup import (
     tested_entries,
 )
 from cloak.bench.scenarios import TITLES
-from cloak.bench.text import Cell, Table, compared, row
+from cloak.bench.text import Cell, Table, compared, row, span
 
 MEASURES = (
     ("similarity", "similarity"),
@@ -128,5 +128,4 @@ def _both(found: Entry, measure: str, *, interval: bool = False) -> Cell:
 
 def _comparisons(found: Iterable[Entry], far: str) -> str:
     """How many comparisons each evaluator made; a range where they differ."""
-    counts = sorted({int(measured(one, f"psr@{far}").get("count", 0)) for one in found})
-    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}-{counts[-1]:,}"
+    return span(int(measured(one, f"psr@{far}").get("count", 0)) for one in found)

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cloak.bench.lookup import Estimate, is_number
@@ -111,6 +111,12 @@ def between(estimate: Estimate, digits: int = 2) -> str:
 def amount(count: int, thing: str) -> str:
     """1 photo, 2 photos, 1,394 pairs."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def span(counts: Iterable[int]) -> str:
+    """How many; the least and the most, where they differ."""
+    ordered = sorted(counts)
+    return f"{ordered[0]:,}" if ordered[0] == ordered[-1] else f"{ordered[0]:,}-{ordered[-1]:,}"
 
 
 def plain(text: str) -> str:
