@@ -75,7 +75,7 @@ class Identities:
         Raises:
             UsageError: none of the photos shows a face.
         """
-        able = tuple(judge for judge in judges if judge.spec.threshold is not None)
+        judges = able(judges)
         rows: list[list[Tensor]] = []
         judged: list[list[Tensor]] = []
         photo_of: list[int] = []
@@ -90,14 +90,14 @@ class Identities:
             for face in faces:
                 photo_of.append(len(sources))
                 rows.append([_embed(surrogate, pixels, face) for surrogate in surrogates])
-                judged.append([judge.embed(pixels, face) for judge in able])
+                judged.append([judge.embed(pixels, face) for judge in judges])
             sources[digest] = source
         if not sources and not problems:
             return cls()
         if not sources:
             raise UsageError(f"expected photos that show faces, to know people by, got none: {problems[0]}")
         return cls(
-            able,
+            judges,
             tuple(torch.stack(column) for column in zip(*judged, strict=True)),
             {one.spec.name: torch.stack(found) for one, found in zip(surrogates, zip(*rows, strict=True), strict=True)},
             tuple(photo_of),
@@ -131,14 +131,36 @@ class Identities:
             Surrogate -> (k, d), at most MOST_KIN, the most similar first; nothing where there is none.
         """
         similar = [known @ judge.embed(pixels, face) for judge, known in zip(self.judges, self.judged, strict=True)]
-        thresholds = [judge.spec.threshold or 0.0 for judge in self.judges]
-        chosen: dict[int, int] = {}  # photo -> face
-        for row in torch.stack(similar).mean(dim=0).argsort(descending=True, stable=True).tolist() if similar else ():
-            values = [float(one[row]) for one in similar]
-            if all(least <= value < ITSELF for value, least in zip(values, thresholds, strict=True)):
-                chosen.setdefault(self.photo_of[row], row)
-        best = list(chosen.values())[:MOST_KIN]
+        best = same_person(self.judges, similar, self.photo_of)
         return {name: rows[best] for name, rows in self.embeddings.items()} if best else {}
+
+
+def able(judges: Sequence[Recognizer]) -> tuple[Recognizer, ...]:
+    """Those that can tell people apart: that have a threshold."""
+    return tuple(judge for judge in judges if judge.spec.threshold is not None)
+
+
+def same_person(
+    judges: Sequence[Recognizer], similar: Sequence[Tensor], photo_of: Sequence[int], itself: float = ITSELF
+) -> list[int]:
+    """The faces that every judge takes for one person's; of each photo one.
+
+    Args:
+        judges: that can tell people apart.
+        similar: for each of them, (m,) similarities of all faces to one.
+        photo_of: the number of the photo that each face is in.
+        itself: faces as similar as this are left out.
+
+    Returns:
+        At most MOST_KIN, the most similar first.
+    """
+    thresholds = [judge.spec.threshold or 0.0 for judge in judges]
+    chosen: dict[int, int] = {}  # photo -> face
+    for row in torch.stack(list(similar)).mean(dim=0).argsort(descending=True, stable=True).tolist() if similar else ():
+        values = [float(one[row]) for one in similar]
+        if all(least <= value < itself for value, least in zip(values, thresholds, strict=True)):
+            chosen.setdefault(photo_of[row], row)
+    return list(chosen.values())[:MOST_KIN]
 
 
 def identity_photos(paths: Sequence[Path | str], out: Path | None = None) -> list[Path]:

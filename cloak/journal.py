@@ -226,6 +226,12 @@ class Journal:
         """The results of all photos, finished or not, below the folder."""
         return [entry.own for entry in ChainMap(self.begun, self.done).values() if entry.own]
 
+    def pairs(self) -> Iterator[tuple[Path, Path]]:
+        """Original and result of each photo that is done."""
+        for entry in self.done.values():
+            if entry.output:
+                yield Path(entry.origin), self.path.parent / entry.output
+
     def note_run(self, run: str) -> None:
         """Note a process, by the name that its temporary files have."""
         self._write({"run": run})

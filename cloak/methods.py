@@ -17,6 +17,13 @@ PEAK_RATIO = 6.0
 ROOM = 0.8
 """What saving a small face as JPEG leaves of its budget, about; see benchmarks/METHOD.md."""
 
+APART = 0.2
+"""Weight of the likeness to earlier cloaks, where these are to be kept apart: two cloaks of a person are then
+about as unlike as a cloak and a clean photo; see benchmarks/README.md."""
+
+FEWEST_STEPS, MOST_STEPS = 20, 1000
+"""That a user may ask for: with fewer the surrogates are hardly seen, with more nothing is gained."""
+
 PATCH_FACE = 160
 """Longer side of the face box in the patch that the loop works on, at most, pixels."""
 
@@ -50,6 +57,7 @@ class Method:
         start: largest value of the random perturbation to start from, in 0..1 units.
         space: what the steps are taken in, one of ``cloak.steps.SPACES``.
         objective: what is minimised, one of ``cloak.objectives.OBJECTIVES``.
+        apart: weight of the likeness to what was made of the person's photos before, see ``cloak.earlier``; 0: none.
         turns: surrogates take turns, one a step, as ``cloak.turns`` deals them out, and one of the
             usual share has at least so many; 0: all of them look in every step.
         penalty: weight of a penalty on the DSSIM, one of ``cloak.constraint.PENALTIES``; 0: none.
@@ -75,6 +83,7 @@ class Method:
     start: float = 0.0
     space: str = "pixels"
     objective: str = "similarity"
+    apart: float = 0.0
     turns: int = 0
     penalty: float = 0.0
     penalised: str = "excess"
@@ -199,15 +208,23 @@ MODES: Mapping[str, Method] = MappingProxyType(
 )
 
 
-def find_mode(name: str) -> Method:
+def find_mode(name: str, *, steps: int = 0, apart: bool = False) -> Method:
     """The mode of this name.
 
+    Args:
+        name: low, mid or high.
+        steps: of the optimiser; 0: as many as usual.
+        apart: whether cloaks of a person are kept apart, see ``cloak.earlier``.
+
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it cannot have so many steps.
     """
     if name not in MODES:
         raise UsageError(f"expected a mode, one of {', '.join(MODES)}; got {name!r}")
-    return MODES[name]
+    if steps and not FEWEST_STEPS <= steps <= MOST_STEPS:
+        raise UsageError(f"expected {FEWEST_STEPS} to {MOST_STEPS} steps, got {steps}")
+    mode = replace(MODES[name], apart=APART if apart else 0.0)
+    return replace(mode, steps=steps, turns=round(mode.turns * steps / mode.steps)) if steps else mode
 
 
 def find_method(name: str, dssim: float) -> Method:

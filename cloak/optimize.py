@@ -4,7 +4,7 @@ Every method, ours and the baselines, goes through it; a method is data (``cloak
 chooses the views, the objective, the rule of the step, the space and the budget.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from cloak.constraint import Constraint
 from cloak.eye import Eye
 from cloak.jpeg import jpeg
 from cloak.methods import Method
-from cloak.objectives import OBJECTIVES
+from cloak.objectives import OBJECTIVES, likeness_to
 from cloak.patches import PatchBatch
 from cloak.recognizers.base import Recognizer
 from cloak.steps import RULES, SPACES
@@ -54,7 +54,7 @@ def cloak_patches(
     jitters = draw_jitters(batch.seeds, method.steps, method.views.count)
     jitters[:, list(batch.cut_off), :, MIRROR_NUMBER] = NO_JITTER[MIRROR_NUMBER]
     identities = on_device(batch.pixels.device, lambda eye: eye.identity(batch), eyes)
-    watchers = [Watcher(eye, own, jitters, method) for eye, own in zip(eyes, identities, strict=True)]
+    watchers = [Watcher(eye, own, jitters, batch.earlier) for eye, own in zip(eyes, identities, strict=True)]
     rule, space = RULES[method.rule](method, constraint), SPACES[method.space](batch.pixels)
     variable = space.variable(constraint.project(_random_start(batch, method)))
     order = shuffled(turn_order(shares, method.steps), 0)
@@ -85,17 +85,22 @@ class Watcher:
         eye: how it looks at them.
         identities: (n, d) of the clean faces.
         jitters: (steps, n, views, JITTER_NUMBERS).
-        method: with its objective.
+        earlier: for each face, see ``FacePatch``.
     """
 
-    def __init__(self, eye: Eye, identities: Tensor, jitters: Tensor, method: Method) -> None:
+    def __init__(self, eye: Eye, identities: Tensor, jitters: Tensor, earlier: Sequence[Mapping[str, Tensor]]) -> None:
         self.eye, self.identities, self.jitters = eye, identities, jitters
-        self.objective = OBJECTIVES[method.objective]
+        self.objective, self.apart = OBJECTIVES[eye.method.objective], eye.method.apart
+        made = [before.get(eye.recognizer.spec.name) for before in earlier]
+        self.earlier = [None if rows is None else rows.to(identities) for rows in made]
 
     def gradient(self, patches: Tensor, views: Tensor, degradations: Sequence[Degradation]) -> Tensor:
         """The gradient through some of a step's views, (n, views, JITTER_NUMBERS), of patches that need none."""
         shown = patches.clone().requires_grad_(True)
-        loss = self.objective(self.eye.embed(shown, views, degradations), self.identities).sum()
+        embeddings = self.eye.embed(shown, views, degradations)
+        loss = self.objective(embeddings, self.identities).sum()
+        if self.apart and any(rows is not None for rows in self.earlier):
+            loss = loss + self.apart * likeness_to(self.earlier, embeddings).sum()
         (gradient,) = torch.autograd.grad(loss, shown)
         return gradient
 

@@ -42,6 +42,7 @@ class FacePatch:
         recoded: whether these are the photo's own pixels, and saving them will change them.
         seed: from the caller's seed and the patch's content, nothing else.
         kin: surrogate -> (k, d), embeddings of length 1 of the person's face in further photos.
+        earlier: surrogate -> (k, d), the same of what was made of the person's photos before.
     """
 
     pixels: Tensor
@@ -53,6 +54,7 @@ class FacePatch:
     recoded: bool
     seed: int
     kin: Mapping[str, Tensor] = field(default_factory=dict)
+    earlier: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
@@ -62,6 +64,11 @@ class FacePatch:
     def known(self) -> int:
         """From how many further faces the person is known."""
         return max((len(rows) for rows in self.kin.values()), default=0)
+
+    @property
+    def kept_from(self) -> int:
+        """From how many earlier results the cloak is kept apart."""
+        return max((len(rows) for rows in self.earlier.values()), default=0)
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class PatchBatch:
         recoded: (n,) bool, see ``FacePatch``.
         cut_off: for each face, whether the photo's edge cuts it off: it has no mirror image then.
         seeds: one for each face.
-        kin: for each face, see ``FacePatch``.
+        kin, earlier: for each face, see ``FacePatch``.
     """
 
     pixels: Tensor
@@ -91,6 +98,7 @@ class PatchBatch:
     cut_off: tuple[bool, ...]
     seeds: tuple[int, ...]
     kin: tuple[Mapping[str, Tensor], ...]
+    earlier: tuple[Mapping[str, Tensor], ...]
 
 
 @dataclass(frozen=True)
@@ -174,6 +182,7 @@ def stack_patches(patches: Sequence[FacePatch], device: torch.device | str = "cp
         cut_off=tuple(patch.mask_box != patch.box for patch in patches),
         seeds=tuple(patch.seed for patch in patches),
         kin=tuple(patch.kin for patch in patches),
+        earlier=tuple(patch.earlier for patch in patches),
     )
 
 

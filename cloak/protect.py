@@ -13,6 +13,7 @@ from cloak import __version__
 from cloak.batches import Perturb, Room, perturb
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector, order_faces
+from cloak.earlier import Earlier, keep_apart
 from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, UsageError, is_passing, sentence_on
 from cloak.examine import find_device, open_photo, unused_gpu
 from cloak.expected import expect
@@ -42,7 +43,8 @@ class Cloaker:
     Args:
         mode: "low", "mid" or "high": face DSSIM at most .004, .009 or .017.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
-        seed: the same photo, mode, surrogates, identity and seed give the same result on one machine.
+        seed: the same photo, mode, steps, surrogates, identity and seed give the same result on one machine.
+        steps: of the optimiser; 0: 60, or more with further surrogates. More protect a little better.
         metadata: what of a photo's metadata goes into its result: "default" (colour profile, date,
             copyright, camera settings), "keep" (all but hidden pictures and face regions) or
             "strip" (the colour profile alone).
@@ -53,14 +55,16 @@ class Cloaker:
         identity: further photos of the people, or folders of such: a cloak then leads away from all
             of a person's faces among them, not from this one alone. It protects better against matches
             with other clean photos, worse against the original and between two cloaked photos.
+        apart: whether each cloak is also led away from what this Cloaker made of the person's photos before,
+            so that two of them do not match each other: results then depend on those before them.
         loop: what runs the loop in place of this Cloaker, on another device (``cloak.loop_server``).
 
     Attributes:
         notes: what a user should know of the surrogates, the identity and the device, a sentence each.
 
     Raises:
-        UsageError: unknown mode or device; a seed of more than 64 bits; a surrogate that is unknown or
-            has no gradients; no face in the photos of ``identity``.
+        UsageError: unknown mode or device; too few or too many steps; a seed of more than 64 bits; a surrogate
+            that is unknown or has no gradients; no face in the photos of ``identity``.
         WeightsError: weights are absent or damaged.
     """
 
@@ -70,18 +74,21 @@ class Cloaker:
         *,
         device: str = "auto",
         seed: int = 0,
+        steps: int = 0,
         surrogates: str | Sequence[str] = (AUTO,),
         identity: Path | str | Sequence[Path | str] = (),
+        apart: bool = False,
         metadata: Policy = "default",
         limits: Limits = LIMITS,
         loop: Perturb | None = None,
     ) -> None:
-        self.method = find_mode(mode)
+        self.method = find_mode(mode, steps=steps, apart=apart)
+        self._usual = not apart and self.method.steps >= find_mode(mode).steps
         check_policy(metadata)
         if not -(2**63) <= seed < 2**63:
             raise UsageError(f"expected a seed of 64 bits, got {seed}")
         self.device = find_device(device)
-        self.seed = seed
+        self.seed, self._steps = seed, steps
         self.metadata = metadata
         self.limits = limits
         named = [surrogates] if isinstance(surrogates, str) else surrogates
@@ -90,6 +97,7 @@ class Cloaker:
         self._judges = judges_of(self._recognizers, self.device)
         others = identity_photos([identity] if isinstance(identity, (str, Path)) else identity)
         self._identities = Identities.of(others, self._detector, self._recognizers, self._judges, limits)
+        self._earlier = Earlier(self._detector, self._recognizers, self._judges, limits) if apart else None
         self.notes = (*notes, *filter(None, [self._identities.note, unused_gpu(device, self.device)]))
         self._room = Room.of(self.device, self.method.crops_at_once(len(self._recognizers)))
         self._loop: Perturb = loop or self.perturb
@@ -108,6 +116,8 @@ class Cloaker:
             "metadata": self.metadata,
             "surrogates": marks,
             **({"identity": self._identities.digest} if self._identities.digest else {}),
+            **({"apart": self.method.apart} if self._earlier else {}),
+            **({"steps": self._steps} if self._steps else {}),
         }
 
     @one_thread_each()
@@ -270,15 +280,27 @@ class Cloaker:
             name: for messages.
             make: from a photo with its faces, its result and the pixels that this shows.
         """
-        prepared = knowing(prepare(photo, name, self._detector, self.method, self.seed), self._identities)
+        first = prepare(photo, name, self._detector, self.method, self.seed)
+        prepared = self._acquainted(first)
         result, saved = make(prepared)
         missed = missed_faces(saved, prepared.found, self._detector)
         if missed:
             faces = order_faces((*prepared.found, *missed))
-            prepared = knowing(cut(photo, name, faces, self.method, self.seed), self._identities)
+            prepared = self._acquainted(cut(photo, name, faces, self.method, self.seed))
             result, saved = make(prepared)
             missed = missed_faces(saved, prepared.found, self._detector)
+        if self._earlier:
+            self._earlier.add(first, saved)
         return result, replace(self._report(prepared, saved), missed=missed)
+
+    def _acquainted(self, prepared: Prepared) -> Prepared:
+        """A photo with what is known of its people."""
+        return keep_apart(knowing(prepared, self._identities), self._earlier)
+
+    def recall(self, pairs: Iterable[tuple[Path, Path]]) -> None:
+        """With ``apart``: results of earlier runs, originals and what was made of them, count like this one's."""
+        if self._earlier:
+            self._earlier.recall(pairs)
 
     def _residuals(self, prepared: Prepared, on_share: Callable[[float], None] = lambda share: None) -> list[Residual]:
         """What the cloaks of a photo's faces add to it, before they are fitted to their budgets."""
@@ -287,7 +309,7 @@ class Cloaker:
     def _report(self, prepared: Prepared, saved: Pixels) -> PhotoReport:
         measured = (report_face(prepared, saved, face, self._judges, self._detector) for face in prepared.faces)
         faces = tuple(
-            replace(report, expected=self._expect(report.face), known=patch.known)
+            replace(report, expected=self._expect(report.face), known=patch.known, apart=patch.kept_from)
             for report, patch in zip(measured, prepared.patches, strict=True)
         )
         return PhotoReport(mode=self.method.name, faces=faces, small=prepared.small)
@@ -295,4 +317,4 @@ class Cloaker:
     def _expect(self, face: Face) -> Expected | None:
         """What the benchmark says of such a face; it was made with all the surrogates that ship."""
         names = {recognizer.spec.name for recognizer in self._recognizers}
-        return expect(self.method.name, face.width) if names >= set(SURROGATES) else None
+        return expect(self.method.name, face.width) if self._usual and names >= set(SURROGATES) else None

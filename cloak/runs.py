@@ -76,6 +76,7 @@ class Alone:
     ) -> Iterator[PhotoReport]:
         if journal:
             self.layout.reserve(journal.path.parent, journal.results())
+            self.cloaker.recall(journal.pairs())
         return work_through(
             self.cloaker,
             self.layout,

@@ -110,6 +110,7 @@ class FaceReport:
         expected: what the benchmark lets one expect of recognisers that were never seen; None where
             it says nothing, as for surrogates of the user's choice.
         known: from how many faces in the photos of ``--identity`` the person is known.
+        apart: from how many earlier results of the person this one was led away, too (``--apart``).
     """
 
     face: Face
@@ -118,6 +119,7 @@ class FaceReport:
     matches: Mapping[str, Match]
     expected: Expected | None = None
     known: int = 0
+    apart: int = 0
 
     @property
     def protected(self) -> bool:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from cloak import Face
-from cloak.recognizers import Recognizer
+from cloak.detect import FaceDetector
+from cloak.recognizers import Recognizer, load_recognizer
 from cloak.types import Pixels
-from tests.helpers import ROOT, Similarity, made_up_face, smooth_noise, tiny_recognizer
+from tests.helpers import CUTS, ROOT, SAMPLES, Similarity, made_up_face, smooth_noise, tiny_recognizer
 from tests.stand_in import POSSIBLE, stand_in
 
 if POSSIBLE:
@@ -35,6 +37,31 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"needs the development data, not at {folder} (set CLOAK_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def moments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Of each person of the samples "NAME", and as other moments "NAME_mirrored" and "NAME_soft"."""
+    folder = tmp_path_factory.mktemp("people")
+    made = {}
+    for name, (file, box) in CUTS.items():
+        cut = Image.open(SAMPLES / file).convert("RGB").crop(box)
+        dark = ImageEnhance.Brightness(ImageOps.mirror(cut).rotate(8, Image.Resampling.BICUBIC)).enhance(0.6)
+        soft = ImageEnhance.Contrast(cut.filter(ImageFilter.GaussianBlur(2.5))).enhance(0.7)
+        for suffix, image in (("", cut), ("_mirrored", dark), ("_soft", soft)):
+            made[name + suffix] = folder / f"{name}{suffix}.png"
+            image.save(made[name + suffix])
+    return made
+
+
+@pytest.fixture(scope="session")
+def dlib() -> Recognizer:
+    return load_recognizer("dlib")
+
+
+@pytest.fixture(scope="session")
+def detector() -> FaceDetector:
+    return FaceDetector()
 
 
 @pytest.fixture

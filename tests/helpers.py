@@ -86,6 +86,10 @@ def made_up_face(left: float, top: float, width: float) -> Face:
     return Face((left, top, left + width, top + height), landmarks, 0.99)
 
 
+CUTS = {"eileen": ("astronaut.png", (130, 10, 330, 230)), "grace": ("grace_hopper.jpg", (120, 60, 410, 400))}
+"""Of each person of the samples the file, and where the head is in it."""
+
+
 def quick(
     mode: str = "mid",
     *,
@@ -93,9 +97,10 @@ def quick(
     steps: int = 6,
     metadata: Policy = "default",
     identity: Path | str | Sequence[Path] = (),
+    apart: bool = False,
 ) -> Cloaker:
     """A real Cloaker whose cloaks are made in a few steps."""
-    cloaker = Cloaker(mode, device="cpu", seed=seed, metadata=metadata, identity=identity)
+    cloaker = Cloaker(mode, device="cpu", seed=seed, metadata=metadata, identity=identity, apart=apart)
     cloaker.method = replace(cloaker.method, steps=steps, turns=1)
     return cloaker
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from PIL import Image
 
 from cloak import Cloaker, UsageError
 from cloak.detect import FaceDetector
@@ -17,36 +17,9 @@ from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, stack_patches
 from cloak.photo import read_photo
 from cloak.pipeline import Prepared, prepare
-from cloak.recognizers import Recognizer, load_recognizer
+from cloak.recognizers import Recognizer
 from cloak.views import NO_JITTER
-from tests.helpers import SAMPLES, quick
-
-CUTS = {"eileen": ("astronaut.png", (130, 10, 330, 230)), "grace": ("grace_hopper.jpg", (120, 60, 410, 400))}
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Of each, "NAME" and other moments "NAME_mirrored" and "NAME_soft"."""
-    folder = tmp_path_factory.mktemp("people")
-    made = {}
-    for name, (file, box) in CUTS.items():
-        cut = Image.open(SAMPLES / file).convert("RGB").crop(box)
-        dark = ImageEnhance.Brightness(ImageOps.mirror(cut).rotate(8, Image.Resampling.BICUBIC)).enhance(0.6)
-        soft = ImageEnhance.Contrast(cut.filter(ImageFilter.GaussianBlur(2.5))).enhance(0.7)
-        for suffix, image in (("", cut), ("_mirrored", dark), ("_soft", soft)):
-            made[name + suffix] = folder / f"{name}{suffix}.png"
-            image.save(made[name + suffix])
-    return made
-
-
-@pytest.fixture(scope="module")
-def dlib() -> Recognizer:
-    return load_recognizer("dlib")
-
-
-@pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector()
+from tests.helpers import CUTS, quick
 
 
 def prepared(path: Path, detector: FaceDetector) -> Prepared:
@@ -54,16 +27,16 @@ def prepared(path: Path, detector: FaceDetector) -> Prepared:
 
 
 @pytest.fixture
-def everybody(photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> Identities:
-    return Identities.of(photos.values(), detector, [dlib], [dlib])
+def everybody(moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> Identities:
+    return Identities.of(moments.values(), detector, [dlib], [dlib])
 
 
 def test_a_person_is_known_by_the_other_photos_and_by_nobody_elses(
-    everybody: Identities, photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer
+    everybody: Identities, moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer
 ) -> None:
-    assert (set(everybody.sources), everybody.problems) == (set(photos.values()), ())
+    assert (set(everybody.sources), everybody.problems) == (set(moments.values()), ())
     for name in CUTS:
-        (patch,) = knowing(prepared(photos[name], detector), everybody).patches
+        (patch,) = knowing(prepared(moments[name], detector), everybody).patches
         assert patch.known == 2
         sources = [everybody.sources[photo] for photo in everybody.photo_of]
         found = {
@@ -71,21 +44,21 @@ def test_a_person_is_known_by_the_other_photos_and_by_nobody_elses(
             for source, row in zip(sources, everybody.embeddings["dlib"], strict=True)
             if any(torch.equal(row, kin) for kin in patch.kin["dlib"])
         }
-        assert found == {photos[f"{name}_mirrored"], photos[f"{name}_soft"]}
+        assert found == {moments[f"{name}_mirrored"], moments[f"{name}_soft"]}
 
 
-def test_nobody_is_known_without_photos(photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> None:
+def test_nobody_is_known_without_photos(moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> None:
     nobody = Identities.of([], detector, [dlib], [dlib])
-    found = prepared(photos["grace"], detector)
+    found = prepared(moments["grace"], detector)
     assert knowing(found, nobody) is found
     assert (nobody.note, nobody.digest, nobody.unknown_among([0])) == ("", "", ())
 
 
 def test_the_identity_lies_half_way_between_the_own_face_and_its_kin(
-    everybody: Identities, photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer
+    everybody: Identities, moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer
 ) -> None:
-    alone = prepared(photos["eileen"], detector).patches
-    known = knowing(prepared(photos["eileen"], detector), everybody).patches
+    alone = prepared(moments["eileen"], detector).patches
+    known = knowing(prepared(moments["eileen"], detector), everybody).patches
     method = MODES["mid"]
 
     def identity(patches: tuple[FacePatch, ...]) -> torch.Tensor:
@@ -102,10 +75,10 @@ def test_the_identity_lies_half_way_between_the_own_face_and_its_kin(
 
 
 def test_the_loop_leads_away_from_what_it_knows_of_the_person(
-    everybody: Identities, photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer
+    everybody: Identities, moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer
 ) -> None:
     """Eileen's rows stand for further photos of Grace, so that the two directions differ."""
-    (alone,) = prepared(photos["grace"], detector).patches
+    (alone,) = prepared(moments["grace"], detector).patches
     eileen = everybody.embeddings["dlib"][:3]
     known = replace(alone, kin={"dlib": eileen})
     method = replace(MODES["mid"], steps=10, turns=1)
@@ -119,13 +92,13 @@ def test_the_loop_leads_away_from_what_it_knows_of_the_person(
     assert similarity(known) < similarity(alone) - 0.05
 
 
-def test_the_result_depends_on_the_identity_and_on_no_company(photos: dict[str, Path], tmp_path: Path) -> None:
-    others = [photos["grace_mirrored"], photos["grace_soft"], photos["eileen_soft"]]
+def test_the_result_depends_on_the_identity_and_on_no_company(moments: dict[str, Path], tmp_path: Path) -> None:
+    others = [moments["grace_mirrored"], moments["grace_soft"], moments["eileen_soft"]]
     together = quick(identity=others)
-    reports = list(together.protect_files([photos["eileen"], photos["grace"]], tmp_path / "together"))
+    reports = list(together.protect_files([moments["eileen"], moments["grace"]], tmp_path / "together"))
     assert [report.faces[0].known for report in reports] == [1, 2]
-    (alone,) = quick(identity=others[::-1]).protect_files([photos["grace"]], tmp_path / "alone")
-    (without,) = quick().protect_files([photos["grace"]], tmp_path / "without")
+    (alone,) = quick(identity=others[::-1]).protect_files([moments["grace"]], tmp_path / "alone")
+    (without,) = quick().protect_files([moments["grace"]], tmp_path / "without")
     contents = [Path(report.output or "").read_bytes() for report in (reports[1], alone, without)]
     assert contents[0] == contents[1] != contents[2]
     assert together.settings["identity"] == quick(identity=others[::-1]).settings["identity"] != ""
@@ -133,14 +106,14 @@ def test_the_result_depends_on_the_identity_and_on_no_company(photos: dict[str, 
 
 
 def test_what_shows_no_face_is_cloaked_or_cannot_be_read_is_left_out_and_counted(
-    photos: dict[str, Path], tmp_path: Path
+    moments: dict[str, Path], tmp_path: Path
 ) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "blank.png")
     (tmp_path / "broken.jpg").write_bytes(b"no photo")
     (tmp_path / "deep").mkdir()
     for name in ("grace.png", "copy.png"):
-        Image.open(photos["grace_soft"]).save(tmp_path / "deep" / name)
-    list(quick().protect_files([photos["grace"]], tmp_path / "earlier"))
+        Image.open(moments["grace_soft"]).save(tmp_path / "deep" / name)
+    list(quick().protect_files([moments["grace"]], tmp_path / "earlier"))
     cloaker = quick(identity=str(tmp_path))
     assert cloaker.notes[-1].startswith("identity: 1 face in 1 photo; 3 left out, the first: ")
     assert sorted(Path(problem.split(": ")[0]).name for problem in cloaker._identities.problems) == [
@@ -148,7 +121,7 @@ def test_what_shows_no_face_is_cloaked_or_cannot_be_read_is_left_out_and_counted
         "broken.jpg",
         "grace.png",
     ]
-    reports = list(cloaker.protect_files([photos["grace"], photos["eileen"]], tmp_path / "out"))
+    reports = list(cloaker.protect_files([moments["grace"], moments["eileen"]], tmp_path / "out"))
     assert [report.faces[0].known for report in reports] == [1, 0]
     assert reports[0].notes == ()
     assert reports[1].notes == ("of 1 faces, 1 in no other photo of the identity",)
@@ -171,41 +144,41 @@ def test_photos_without_faces_are_refused(tmp_path: Path, name: str, reason: str
 
 
 def test_a_face_is_no_kin_of_itself_and_of_each_photo_one_is(
-    photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer, tmp_path: Path
+    moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer, tmp_path: Path
 ) -> None:
-    original = Image.open(photos["grace"])
+    original = Image.open(moments["grace"])
     original.resize((original.width * 2, original.height * 2)).save(tmp_path / "larger.png")
     twice = Image.new("RGB", (2 * original.width, original.height))
-    twice.paste(Image.open(photos["grace_soft"]), (0, 0))
-    twice.paste(Image.open(photos["grace_mirrored"]), (original.width, 0))
+    twice.paste(Image.open(moments["grace_soft"]), (0, 0))
+    twice.paste(Image.open(moments["grace_mirrored"]), (original.width, 0))
     twice.save(tmp_path / "twice.png")
-    found = Identities.of([photos["grace"], tmp_path / "larger.png", tmp_path / "twice.png"], detector, [dlib], [dlib])
+    found = Identities.of([moments["grace"], tmp_path / "larger.png", tmp_path / "twice.png"], detector, [dlib], [dlib])
     assert len(found.photo_of) == 4
-    (patch,) = knowing(prepared(photos["grace"], detector), found).patches
+    (patch,) = knowing(prepared(moments["grace"], detector), found).patches
     assert patch.known == 1
 
 
-def test_a_photo_that_is_gone_is_left_out(photos: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> None:
-    gone = photos["grace"].with_name("gone.png")
-    found = Identities.of([photos["grace"], gone], detector, [dlib], [dlib])
-    assert found.sources == (photos["grace"],)
+def test_a_photo_that_is_gone_is_left_out(moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> None:
+    gone = moments["grace"].with_name("gone.png")
+    found = Identities.of([moments["grace"], gone], detector, [dlib], [dlib])
+    assert found.sources == (moments["grace"],)
     assert len(found.problems) == 1
     assert str(gone) in found.problems[0]
 
 
-def test_a_photo_of_the_identity_is_never_replaced(photos: dict[str, Path], tmp_path: Path) -> None:
+def test_a_photo_of_the_identity_is_never_replaced(moments: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "identity"
     folder.mkdir()
     kept = folder / "grace.png"
-    kept.write_bytes(photos["grace_soft"].read_bytes())
+    kept.write_bytes(moments["grace_soft"].read_bytes())
     options = {"out": folder, "overwrite": True}
-    (report,) = quick(identity=folder).protect_files([photos["grace"]], **options)  # type: ignore[arg-type]
+    (report,) = quick(identity=folder).protect_files([moments["grace"]], **options)  # type: ignore[arg-type]
     assert "is itself a photo to protect, or of the identity, and would be overwritten" in report.error
-    assert kept.read_bytes() == photos["grace_soft"].read_bytes()
+    assert kept.read_bytes() == moments["grace_soft"].read_bytes()
 
 
-def test_results_are_no_photos_of_the_identity(photos: dict[str, Path], tmp_path: Path) -> None:
+def test_results_are_no_photos_of_the_identity(moments: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     for path in (tmp_path / "me.png", tmp_path / "out" / "me.png"):
-        path.write_bytes(photos["grace"].read_bytes())
+        path.write_bytes(moments["grace"].read_bytes())
     assert identity_photos([tmp_path], tmp_path / "out") == [tmp_path / "me.png"]

@@ -122,7 +122,7 @@ def test_a_number_of_processes(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in ("0", "-1", "two"):
         with pytest.raises(SystemExit):
             main(["protect", "a.jpg", "--workers", wrong])
-        assert "expected a number of processes, 1 or more" in capsys.readouterr().err
+        assert "expected a whole number, 1 or more" in capsys.readouterr().err
 
 
 def on_gpu(options: argparse.Namespace, loop: Perturb | None = None) -> Cloaker:
@@ -142,7 +142,7 @@ def test_with_a_gpu_processes_leave_the_loop_to_the_first(
     quick_cloaker("default", monkeypatch.setattr)  # what ``on_gpu`` sets in this process ends with the test
     monkeypatch.setattr("cloak.examine.find_device", lambda device: torch.device("cuda"))
     layout = lay_out([photos], tmp_path)
-    options = argparse.Namespace(engine="local", workers=2, device="cuda", overwrite=False)
+    options = argparse.Namespace(engine="local", workers=2, device="cuda", overwrite=False, apart=False)
     asked: list[int] = []
     answer = LoopServer._answer
 
@@ -179,7 +179,7 @@ def test_with_a_gpu_processes_look_on_the_cpu_give_way_and_are_two_a_core(
         return quick_cloaker("default", monkeypatch.setattr)
 
     monkeypatch.setattr("cloak.workers.Workers", workers)
-    options = argparse.Namespace(engine="local", workers=None, device="auto", overwrite=False)
+    options = argparse.Namespace(engine="local", workers=None, device="auto", overwrite=False, apart=False)
     layout = lay_out([photos], tmp_path / "out")
     assert len(layout.jobs) == 8
     with engine_for(options, layout, make):

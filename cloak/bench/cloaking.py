@@ -23,6 +23,7 @@ from cloak.bench.protocol import Entry
 from cloak.bench.store import Journal
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector
+from cloak.earlier import Earlier, keep_apart
 from cloak.errors import CloakError, NoFaceError
 from cloak.fading import eye_fading
 from cloak.identities import Identities, knowing
@@ -112,17 +113,26 @@ class Workshop:
             for source, reference in zip(sources, looking, strict=True)
         ]
         marks = [f"{found} {source.spec.share}" for found, source in zip(prints, sources, strict=True)]
-        keys = [self._key(entry, marks, photo, known.get(photo.parent.name, ())) for photo in photos]
+        keys = [
+            self._key(entry, marks, photo, (*known.get(photo.parent.name, ()), *_before(entry, photos[:index])))
+            for index, photo in enumerate(photos)
+        ]
         finished = {key: record for key in keys if (record := journal.get(key)) and self._intact(record)}
-        missing = [(key, photo) for key, photo in zip(keys, photos, strict=True) if key not in finished]
         on_done(len(finished))
-        for start in range(0, len(missing), PHOTOS_AT_ONCE):
-            chunk = missing[start : start + PHOTOS_AT_ONCE]
-            made = self._make(entry, [photo for _, photo in chunk], known, place)
-            records = list(zip([key for key, _ in chunk], made, strict=True))
+        earlier = self._earlier(entry)
+        todo = [(key, photo) for key, photo in zip(keys, photos, strict=True) if earlier or key not in finished]
+        at_once = 1 if earlier else PHOTOS_AT_ONCE
+        for start in range(0, len(todo) if len(finished) < len(set(keys)) else 0, at_once):
+            chunk = todo[start : start + at_once]
+            missing = [(key, photo) for key, photo in chunk if key not in finished]
+            made = self._make(entry, [photo for _, photo in missing], known, place, earlier)
+            records = list(zip([key for key, _ in missing], made, strict=True))
             journal.put([(key, record) for key, record in records if not record["passing"]])
             finished |= dict(records)
             on_done(len(finished))
+            if earlier:
+                results = [(photo, finished[key]) for key, photo in chunk if not finished[key]["error"]]
+                earlier.recall((photo, self.out / record["output"]) for photo, record in results)
         return [finished[key] | {"source": str(photo)} for key, photo in zip(keys, photos, strict=True)]
 
     def _key(self, entry: Entry, surrogates: Sequence[str], photo: Path, known: Sequence[Path]) -> str:
@@ -143,7 +153,12 @@ class Workshop:
         return path.is_file() and file_sha256(path) == str(record["content"])
 
     def _make(
-        self, entry: Entry, photos: Sequence[Path], known: Mapping[str, Sequence[Path]], place: str
+        self,
+        entry: Entry,
+        photos: Sequence[Path],
+        known: Mapping[str, Sequence[Path]],
+        place: str,
+        earlier: Earlier | None,
     ) -> list[dict[str, Any]]:
         """Cloak photos; a record each."""
         records: list[dict[str, Any]] = [{"error": "", "passing": False} for _ in photos]
@@ -152,7 +167,8 @@ class Workshop:
             with _noted(records[index], photo):
                 found = prepare(read_photo(photo), str(photo), self.detector, entry.method, self.seed)
                 identities = self._identities(tuple(known.get(photo.parent.name, ())), tuple(entry.surrogates))
-                prepared[index] = _finely_saved(knowing(found, identities), entry.method)
+                acquainted = keep_apart(knowing(found, identities), earlier)
+                prepared[index] = _finely_saved(acquainted, entry.method)
         started = time.perf_counter()
         deltas = self._perturb(list(prepared.values()), entry)
         each = (time.perf_counter() - started) / max(sum(map(len, deltas)), 1)
@@ -195,6 +211,13 @@ class Workshop:
             self.met[photos, surrogates] = found
         return self.met[photos, surrogates]
 
+    def _earlier(self, entry: Entry) -> Earlier | None:
+        """For cloaks that are kept apart from those before them."""
+        if not entry.method.apart:
+            return None
+        recognizers = [self.recognizer(reference) for reference in entry.surrogates]
+        return Earlier(self.detector, recognizers, judges_of(recognizers, self.device))
+
     def _perturb(self, prepared: Sequence[Prepared], entry: Entry) -> list[list[Tensor]]:
         """Of each photo the perturbations of its faces; none where nothing is made here."""
         if entry.files or not entry.method.saved:
@@ -223,6 +246,11 @@ class Workshop:
             "lpips": self.lpips(original, saved) if self.lpips else None,
             **seen,
         }
+
+
+def _before(entry: Entry, photos: Sequence[Path]) -> Sequence[Path]:
+    """The photos whose cloaks decide what comes after them."""
+    return photos if entry.method.apart else ()
 
 
 @contextmanager

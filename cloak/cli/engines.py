@@ -43,7 +43,7 @@ def engine_for(
         with _on_ray(options, layout, make_cloaker, stage) as engine:
             yield engine
         return
-    count = options.workers or sensible_count(len(layout.jobs))
+    count = options.workers or (1 if options.apart else sensible_count(len(layout.jobs)))
     from cloak.runs import Alone  # with what follows imports PyTorch: 2 s
 
     if count == 1:

@@ -50,6 +50,13 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument(
         "--mode", choices=("low", "mid", "high"), default="mid", help="how far a face may change (default: mid)"
     )
+    parser.add_argument(
+        "--steps",
+        type=_count,
+        metavar="N",
+        help="of the search for a cloak (default: 60, or more with further surrogates); 160 take 2.5 times as long and "
+        "protect a little better",
+    )
     parser.add_argument("--recursive", action="store_true", help="search folders to their depth")
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist already")
     add_several(
@@ -66,6 +73,13 @@ def add_parser(commands: "Subparsers") -> None:
         metavar="PATH",
         help="a further photo of the people, or a folder of such, perhaps the one to protect; may be given several "
         "times: cloaks lead away from the person instead of the one photo",
+    )
+    parser.add_argument(
+        "--apart",
+        action="store_true",
+        help="also keep the cloaks of a person's photos from matching each other: each is led away from the results "
+        "before it in this run, and in earlier ones of this -o; protects a little less against clean photos, and "
+        "does one photo after the other",
     )
     parser.add_argument(
         "--shard",
@@ -138,6 +152,8 @@ def run(options: argparse.Namespace) -> int:
         make_absolute(options)
     if options.engine == "local" and (options.address or options.gpus):
         raise UsageError("--address and --gpus are for --engine ray")
+    if options.apart and (options.engine == "ray" or options.shard or (options.workers or 1) > 1):
+        raise UsageError("--apart does one photo after the other: leave out --engine ray, --shard and --workers")
     if options.dry_run and options.picture:
         raise UsageError("--picture shows what was done: leave it out with --dry-run")
     if options.identity:
@@ -240,8 +256,10 @@ def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Clo
         device=options.device,
         loop=loop,
         seed=options.seed,
+        steps=options.steps or 0,
         surrogates=options.surrogates or ["auto"],
         identity=options.identity,
+        apart=options.apart,
         metadata=options.metadata,
         limits=limits_of(options),
     )
@@ -256,7 +274,7 @@ def _place(text: str) -> Path | str:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of processes, 1 or more, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, got {text}")
     return int(text)
 
 

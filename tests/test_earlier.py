@@ -1,0 +1,153 @@
+"""Cloaks of one person that do not match each other."""
+
+import re
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cloak import Cloaker
+from cloak.cli import main
+from cloak.detect import FaceDetector
+from cloak.earlier import Earlier, keep_apart
+from cloak.eye import Eye
+from cloak.methods import APART, MODES
+from cloak.objectives import likeness_to
+from cloak.optimize import cloak_patches
+from cloak.patches import stack_patches
+from cloak.photo import read_photo
+from cloak.pipeline import Prepared, prepare
+from cloak.recognizers import Recognizer
+from cloak.views import NO_JITTER
+from tests.helpers import quick
+
+TAKES = ("grace_mirrored", "grace_soft")
+
+
+def prepared(path: Path, detector: FaceDetector) -> Prepared:
+    return prepare(read_photo(path), path.name, detector, MODES["mid"], 0)
+
+
+@pytest.fixture
+def earlier(moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer) -> Earlier:
+    """Photos that were published as they were."""
+    found = Earlier(detector, [dlib], [dlib])
+    found.recall((moments[name], moments[name]) for name in (*TAKES, "eileen_soft"))
+    return found
+
+
+def test_the_likeness_is_that_to_the_most_similar_and_never_below_zero() -> None:
+    embeddings = F.normalize(torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    rows = F.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(1)), dim=-1)
+    opposite = -F.normalize(embeddings[1].sum(dim=0), dim=0)[None]
+    found = likeness_to([rows, opposite, None], embeddings)
+    assert torch.allclose(found[0], (embeddings[0] @ rows.T).mean(dim=0).max())
+    assert found[0] > 0.0
+    assert found[1:].tolist() == [0.0, 0.0]
+
+
+def test_a_face_is_kept_from_what_was_made_of_the_same_person(
+    earlier: Earlier, moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer
+) -> None:
+    (grace,) = keep_apart(prepared(moments["grace"], detector), earlier).patches
+    (eileen,) = keep_apart(prepared(moments["eileen"], detector), earlier).patches
+    assert (grace.kept_from, eileen.kept_from) == (2, 1)
+    published = prepared(moments["eileen_soft"], detector)
+    assert torch.allclose(eileen.earlier["dlib"][0], published.own(dlib, published.faces[0]), atol=1e-5)
+
+
+def test_a_copy_of_a_photo_is_kept_from_it(earlier: Earlier, moments: dict[str, Path], detector: FaceDetector) -> None:
+    (patch,) = keep_apart(prepared(moments["eileen_soft"], detector), earlier).patches
+    assert patch.kept_from == 1
+
+
+def test_nothing_is_known_at_first_and_the_oldest_is_forgotten(
+    moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer
+) -> None:
+    photo = prepared(moments["grace"], detector)
+    assert keep_apart(photo, None) is photo
+    empty = Earlier(detector, [dlib], [dlib])
+    assert keep_apart(photo, empty).patches[0].kept_from == 0
+    small = Earlier(detector, [dlib], [dlib], _faces=deque(maxlen=1))
+    small.recall((moments[name], moments[name]) for name in (*TAKES, "eileen_soft"))
+    assert keep_apart(photo, small).patches[0].kept_from == 0
+
+
+def test_what_cannot_be_read_any_more_is_left_out(
+    moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no photo")
+    found = Earlier(detector, [dlib], [dlib])
+    grace, other = moments["grace_soft"], moments["eileen"]  # of another size
+    found.recall([(grace, tmp_path / "gone.png"), (tmp_path / "broken.png", grace), (grace, other), (grace, grace)])
+    assert len(found._faces) == 1
+
+
+def test_the_loop_leads_away_from_earlier_cloaks_and_leaves_the_others_as_they_were(
+    earlier: Earlier, moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer
+) -> None:
+    (alone,) = prepared(moments["grace"], detector).patches
+    rows = earlier.of(prepared(moments["grace"], detector).own, prepared(moments["grace"], detector).faces[0])
+    method = replace(MODES["mid"], steps=10, turns=1, apart=1.0)
+    near = replace(alone, earlier={"dlib": F.normalize(rows["dlib"].mean(0) + rows["dlib"].roll(1, 1)[0], dim=0)[None]})
+
+    def similarity(weight: float) -> float:
+        batch = stack_patches([near])
+        cloaked = batch.pixels + cloak_patches(batch, [dlib], replace(method, apart=weight))
+        jitters = torch.tensor(NO_JITTER).view(1, 1, -1)
+        seen = Eye.of(batch, dlib, method).embed(cloaked, jitters)[0]
+        return float((seen @ near.earlier["dlib"].T).mean())
+
+    assert similarity(1.0) < similarity(0.0) - 0.05
+    by_itself = cloak_patches(stack_patches([alone]), [dlib], method)
+    assert torch.equal(by_itself, cloak_patches(stack_patches([alone]), [dlib], replace(method, apart=0.0)))
+
+
+def test_results_of_a_run_that_goes_on_are_those_of_one_that_was_never_cut(
+    moments: dict[str, Path], tmp_path: Path
+) -> None:
+    """By the command, with the journal; the photos come in the order of their names."""
+    names = ("grace", *TAKES)
+    for folder, chosen in (("first", names[:2]), ("whole", names)):
+        (tmp_path / folder).mkdir()
+        for name in chosen:
+            (tmp_path / folder / f"{name}.png").write_bytes(moments[name].read_bytes())
+    options = ["--apart", "--quiet", "--mode", "low"]
+    whole = main(["protect", str(tmp_path / "whole"), "-o", str(tmp_path / "once"), *options])
+    main(["protect", str(tmp_path / "first"), "-o", str(tmp_path / "twice"), *options])
+    late = tmp_path / "first" / f"{names[2]}.png"
+    late.write_bytes(moments[names[2]].read_bytes())
+    assert main(["protect", str(tmp_path / "first"), "-o", str(tmp_path / "twice"), *options]) in (whole, 0, 1)
+    for name in names:
+        once, twice = (tmp_path / folder / f"{name}.png" for folder in ("once", "twice"))
+        assert once.read_bytes() == twice.read_bytes()
+
+
+def test_two_cloaks_match_each_other_less(moments: dict[str, Path], tmp_path: Path) -> None:
+    def likeness(apart: bool) -> float:
+        cloaker = quick(steps=20, apart=apart)
+        reports = list(cloaker.protect_files([moments["grace"], moments["grace_soft"]], tmp_path / str(apart)))
+        assert [report.faces[0].apart for report in reports] == [0, int(apart)]
+        assert all((report.faces[0].expected is None) == apart for report in reports)
+        first, second = (read_photo(Path(report.output or "")).pixels for report in reports)
+        return sum(
+            float(one.embed(first, reports[0].faces[0].face) @ one.embed(second, reports[1].faces[0].face))
+            for one in cloaker._recognizers
+        ) / len(cloaker._recognizers)
+
+    assert likeness(apart=True) < likeness(apart=False) - 0.05
+
+
+def test_settings_tell_whether_cloaks_are_kept_apart() -> None:
+    assert Cloaker(apart=True).settings["apart"] == APART
+    assert "apart" not in Cloaker().settings
+
+
+@pytest.mark.parametrize("more", [["--workers", "2"], ["--shard", "1/2"], ["--engine", "ray"]])
+def test_what_divides_the_work_is_refused(more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    assert main(["protect", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--apart", *more]) == 2
+    assert re.search("--apart does one photo after the other: leave out", capsys.readouterr().err)
