@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 
 from cloak.detect import CHECK, MIN_FACE, MIN_SCORE, SAME_FACE, FaceDetector
+from cloak.expected import expect
 from cloak.fading import eye_fading
 from cloak.looks import Look, covered, overlap
 from cloak.pipeline import Prepared
@@ -19,6 +20,33 @@ KNOWN = 0.35
 
 AGAIN = Look("again", MIN_FACE, MIN_SCORE, max_pixels=500_000)
 """How a face is looked at again: alone in its region, so nothing much smaller is looked for."""
+
+
+def report_faces(
+    prepared: Prepared,
+    saved: Pixels,
+    recognizers: Sequence[Recognizer],
+    detector: FaceDetector,
+    measured: str,
+) -> tuple[FaceReport, ...]:
+    """Measure all faces of a photo.
+
+    Args:
+        prepared: the photo.
+        saved: what its result shows.
+        recognizers: that look at it.
+        detector: finds faces again.
+        measured: the mode whose benchmark says what such a cloak lets one expect; empty: none.
+    """
+    return tuple(
+        replace(
+            report_face(prepared, saved, face, recognizers, detector),
+            expected=expect(measured, face.width),
+            known=patch.known,
+            apart=patch.kept_from,
+        )
+        for face, patch in zip(prepared.faces, prepared.patches, strict=True)
+    )
 
 
 def report_face(

@@ -224,7 +224,7 @@ def find_mode(name: str, *, steps: int = 0, apart: bool = False) -> Method:
     if steps and not FEWEST_STEPS <= steps <= MOST_STEPS:
         raise UsageError(f"expected {FEWEST_STEPS} to {MOST_STEPS} steps, got {steps}")
     mode = replace(MODES[name], apart=APART if apart else 0.0)
-    return replace(mode, steps=steps, turns=round(mode.turns * steps / mode.steps)) if steps else mode
+    return replace(mode, steps=steps, turns=mode.turns * steps // mode.steps) if steps else mode
 
 
 def find_method(name: str, dssim: float) -> Method:

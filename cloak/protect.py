@@ -16,23 +16,21 @@ from cloak.detect import FaceDetector, order_faces
 from cloak.earlier import Earlier, keep_apart
 from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, UsageError, is_passing, sentence_on
 from cloak.examine import find_device, open_photo, unused_gpu
-from cloak.expected import expect
 from cloak.files import Job, Layout, lay_out
 from cloak.identities import Identities, identity_photos, knowing
-from cloak.measure import missed_faces, report_face
+from cloak.measure import missed_faces, report_faces
 from cloak.memory import device_is_lost, lost
 from cloak.metadata import Policy, check_policy
 from cloak.methods import find_mode
 from cloak.names import shown
 from cloak.opening import open_job
-from cloak.patches import FacePatch, Residual
+from cloak.patches import FacePatch
 from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, save_bytes, to_image
 from cloak.pipeline import Prepared, cut, encode_protected, prepare, to_residuals
-from cloak.recognizers import SURROGATES
 from cloak.runs import work_through
-from cloak.surrogates import AUTO, judges_of, load_surrogates
+from cloak.surrogates import AUTO, judges_of, load_surrogates, measured_mode
 from cloak.threads import one_thread_each
-from cloak.types import CloakResult, Expected, Face, PhotoPlan, PhotoReport, Pixels, Progress
+from cloak.types import CloakResult, PhotoPlan, PhotoReport, Pixels, Progress
 
 Result = TypeVar("Result")
 
@@ -61,6 +59,7 @@ class Cloaker:
 
     Attributes:
         notes: what a user should know of the surrogates, the identity and the device, a sentence each.
+        earlier: with ``apart``, what results are kept apart from; those of earlier runs can be added.
 
     Raises:
         UsageError: unknown mode or device; too few or too many steps; a seed of more than 64 bits; a surrogate
@@ -83,21 +82,20 @@ class Cloaker:
         loop: Perturb | None = None,
     ) -> None:
         self.method = find_mode(mode, steps=steps, apart=apart)
-        self._usual = not apart and self.method.steps >= find_mode(mode).steps
         check_policy(metadata)
         if not -(2**63) <= seed < 2**63:
             raise UsageError(f"expected a seed of 64 bits, got {seed}")
         self.device = find_device(device)
-        self.seed, self._steps = seed, steps
-        self.metadata = metadata
-        self.limits = limits
+        self.seed = seed
+        self.metadata, self.limits = metadata, limits
         named = [surrogates] if isinstance(surrogates, str) else surrogates
         self._recognizers, notes = load_surrogates(named, self.device)
         self._detector = FaceDetector(self.device)
         self._judges = judges_of(self._recognizers, self.device)
         others = identity_photos([identity] if isinstance(identity, (str, Path)) else identity)
         self._identities = Identities.of(others, self._detector, self._recognizers, self._judges, limits)
-        self._earlier = Earlier(self._detector, self._recognizers, self._judges, limits) if apart else None
+        self.earlier = Earlier(self._detector, self._recognizers, self._judges, limits) if apart else None
+        self._measured = measured_mode(self.method, self._recognizers)
         self.notes = (*notes, *filter(None, [self._identities.note, unused_gpu(device, self.device)]))
         self._room = Room.of(self.device, self.method.crops_at_once(len(self._recognizers)))
         self._loop: Perturb = loop or self.perturb
@@ -116,8 +114,8 @@ class Cloaker:
             "metadata": self.metadata,
             "surrogates": marks,
             **({"identity": self._identities.digest} if self._identities.digest else {}),
-            **({"apart": self.method.apart} if self._earlier else {}),
-            **({"steps": self._steps} if self._steps else {}),
+            **({"apart": self.method.apart} if self.earlier else {}),
+            **({"steps": self.method.steps} if self.method.steps != find_mode(self.method.name).steps else {}),
         }
 
     @one_thread_each()
@@ -138,7 +136,8 @@ class Cloaker:
         photo = replace(open_photo(image, self.limits), encodings=IN_MEMORY, deep=None)
 
         def compose(prepared: Prepared) -> tuple[Pixels, Pixels]:
-            pixels = Composition(photo, prepared.faces, self._residuals(prepared), self.method).fitted().pixels()
+            residuals = to_residuals(prepared, self._loop(prepared.patches))
+            pixels = Composition(photo, prepared.faces, residuals, self.method).fitted().pixels()
             return pixels, pixels
 
         pixels, report = self._protect(photo, "the photo", compose)
@@ -259,7 +258,7 @@ class Cloaker:
             tell("cloaking", 0.05 + 0.85 * share)
 
         def make(prepared: Prepared) -> tuple[bytes, Pixels]:
-            residuals = self._residuals(prepared, cloaking)
+            residuals = to_residuals(prepared, self._loop(prepared.patches, cloaking))
             tell("saving", 0.9)
             return encode_protected(prepared, residuals, self._recognizers, self.method, shown(target))
 
@@ -289,32 +288,14 @@ class Cloaker:
             prepared = self._acquainted(cut(photo, name, faces, self.method, self.seed))
             result, saved = make(prepared)
             missed = missed_faces(saved, prepared.found, self._detector)
-        if self._earlier:
-            self._earlier.add(first, saved)
+        if self.earlier:
+            self.earlier.add(first, saved)
         return result, replace(self._report(prepared, saved), missed=missed)
 
     def _acquainted(self, prepared: Prepared) -> Prepared:
         """A photo with what is known of its people."""
-        return keep_apart(knowing(prepared, self._identities), self._earlier)
-
-    def recall(self, pairs: Iterable[tuple[Path, Path]]) -> None:
-        """With ``apart``: results of earlier runs, originals and what was made of them, count like this one's."""
-        if self._earlier:
-            self._earlier.recall(pairs)
-
-    def _residuals(self, prepared: Prepared, on_share: Callable[[float], None] = lambda share: None) -> list[Residual]:
-        """What the cloaks of a photo's faces add to it, before they are fitted to their budgets."""
-        return to_residuals(prepared, self._loop(prepared.patches, on_share))
+        return keep_apart(knowing(prepared, self._identities), self.earlier)
 
     def _report(self, prepared: Prepared, saved: Pixels) -> PhotoReport:
-        measured = (report_face(prepared, saved, face, self._judges, self._detector) for face in prepared.faces)
-        faces = tuple(
-            replace(report, expected=self._expect(report.face), known=patch.known, apart=patch.kept_from)
-            for report, patch in zip(measured, prepared.patches, strict=True)
-        )
+        faces = report_faces(prepared, saved, self._judges, self._detector, self._measured)
         return PhotoReport(mode=self.method.name, faces=faces, small=prepared.small)
-
-    def _expect(self, face: Face) -> Expected | None:
-        """What the benchmark says of such a face; it was made with all the surrogates that ship."""
-        names = {recognizer.spec.name for recognizer in self._recognizers}
-        return expect(self.method.name, face.width) if self._usual and names >= set(SURROGATES) else None

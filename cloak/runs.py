@@ -76,7 +76,8 @@ class Alone:
     ) -> Iterator[PhotoReport]:
         if journal:
             self.layout.reserve(journal.path.parent, journal.results())
-            self.cloaker.recall(journal.pairs())
+            if self.cloaker.earlier:
+                self.cloaker.earlier.recall(journal.pairs())
         return work_through(
             self.cloaker,
             self.layout,

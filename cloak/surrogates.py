@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from cloak.errors import CloakError, UsageError
+from cloak.methods import Method, find_mode
 from cloak.models import Model, find_model
-from cloak.recognizers import EMBEDDED, Recognizer, Source, find_source, load_recognizer, load_source
+from cloak.recognizers import EMBEDDED, SURROGATES, Recognizer, Source, find_source, load_recognizer, load_source
 from cloak.recognizers.source import copies, known_names, twins
 
 AUTO = "auto"
@@ -82,3 +83,13 @@ def judges_of(surrogates: Sequence[Recognizer], device: torch.device) -> tuple[R
     if any(judge.spec.threshold is not None for judge in judges):
         return judges
     return (*judges, load_recognizer("dlib", device))
+
+
+def measured_mode(method: Method, surrogates: Sequence[Recognizer]) -> str:
+    """The mode whose benchmark says what such a cloak lets one expect; empty for one that is made otherwise.
+
+    It was made with all the surrogates that ship, and nothing was kept apart; more steps or surrogates do not
+    harm.
+    """
+    usual = method.steps >= find_mode(method.name).steps and not method.apart
+    return method.name if usual and {one.spec.name for one in surrogates} >= set(SURROGATES) else ""

@@ -199,6 +199,27 @@ def test_cloaks_know_people_by_the_photos_that_are_given(tmp_path: Path, tree: P
     assert made[0] == made[3] != made[1] == made[2]
 
 
+def test_cloaks_that_are_kept_apart_depend_on_those_before_them_cut_short_or_not(tmp_path: Path, tree: Path) -> None:
+    import torch
+
+    from cloak.methods import find_method
+
+    workshop = Workshop(tmp_path / "out", torch.device("cpu"), 0)
+    method = replace(find_method("cloak", 0.009), steps=3, turns=1)
+    photos = [tree / "people" / "grace" / f"{number}.png" for number in range(2)]
+
+    def made(apart: float, journal: str) -> list[str]:
+        entry = Entry(replace(method, apart=apart), 2, ("dlib",))
+        files = Journal(tmp_path / f"{journal}.sqlite")
+        return [found["content"] for found in workshop.cloak(entry, photos, files, lambda done: None)]
+
+    alone, apart = made(0.0, "alone"), made(1.0, "apart")
+    assert apart[0] == alone[0]
+    assert apart[1] != alone[1]
+    (tmp_path / "out" / "cloaked" / method.title / "grace" / "1.png").unlink()
+    assert made(1.0, "apart") == apart
+
+
 def test_the_contact_sheet_shows_cloaks_of_the_same_identity(
     protocol: Protocol, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from cloak.constraint import Constraint
 from cloak.errors import UsageError
 from cloak.eye import Eye
-from cloak.methods import METHODS, MODES, Method, find_method
+from cloak.methods import APART, METHODS, MODES, Method, find_method, find_mode
 from cloak.objectives import closeness_to_self, similarity_to_self
 from cloak.optimize import cloak_patches
 from cloak.patches import PatchBatch, cut_patch, stack_patches
@@ -168,3 +168,19 @@ def test_the_penalty_is_free_within_the_budget_for_excess_and_never_for_whole() 
     whole = Constraint.of(batch, find_method("lowkey-style", 0.017))
     assert float(whole.penalty(seen)) > 0.0
     assert math.isinf(find_method("pgd", 0.009).peak_dssim)
+
+
+def test_a_mode_may_have_other_steps_and_each_surrogate_its_share_of_them() -> None:
+    usual, longer = find_mode("mid"), find_mode("mid", steps=160)
+    shares = (4, 2, 4, 1, 1)
+    assert find_mode("mid", steps=60) == usual
+    assert (usual.for_surrogates(shares).steps, longer.for_surrogates(shares).steps) == (60, 160)
+    assert find_mode("mid", steps=30).for_surrogates(shares).steps == 30
+    assert longer.for_surrogates((*shares, 3)).steps == 200
+    assert (usual.apart, find_mode("mid", apart=True).apart) == (0.0, APART)
+
+
+@pytest.mark.parametrize("steps", [1, 19, 1001, -5])
+def test_too_few_and_too_many_steps_are_refused(steps: int) -> None:
+    with pytest.raises(UsageError, match=f"expected 20 to 1000 steps, got {steps}"):
+        find_mode("mid", steps=steps)

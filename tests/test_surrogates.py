@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cloak import Cloaker, UsageError, WeightsError
+from cloak.methods import find_mode
 from cloak.recognizers import SURROGATES
-from cloak.surrogates import AUTO, load_surrogates
+from cloak.surrogates import AUTO, load_surrogates, measured_mode
 from tests.test_bench_evaluators import colour_model
 
 MOBILENET = "mobilenetv2.onnx"
@@ -143,3 +144,12 @@ def test_a_shipped_file_that_is_gone_is_no_reason_to_go_on_without_it(
     monkeypatch.setattr("cloak.weights.shipped_weights", lambda: tmp_path / "gone")
     with pytest.raises(WeightsError, match=r"dlib_robust_v1\.safetensors: expected model weights, .*; reinstall cloak"):
         load_surrogates()
+
+
+def test_what_to_expect_was_measured_for_cloaks_made_as_usual_or_with_more() -> None:
+    surrogates, _ = load_surrogates(["auto"])
+    assert measured_mode(find_mode("low"), surrogates) == "low"
+    assert measured_mode(find_mode("low", steps=200), surrogates) == "low"
+    for other in (find_mode("low", steps=40), find_mode("low", apart=True)):
+        assert measured_mode(other, surrogates) == ""
+    assert measured_mode(find_mode("low"), surrogates[1:]) == ""
