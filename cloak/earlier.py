@@ -2,6 +2,7 @@
 
 Left to themselves the cloaks of a person all lead the same way out, and match each other. Here a face is
 known by its original, as ``cloak.identities`` tells people apart, and kept as its published photo shows it.
+Of published photos without their originals nobody knows whose faces they show; of these the likest count.
 """
 
 import math
@@ -14,16 +15,20 @@ import torch
 from torch import Tensor
 
 from cloak.detect import MIN_FACE, FaceDetector
-from cloak.errors import CloakError
-from cloak.identities import able, same_person
-from cloak.photo import LIMITS, Limits, read_photo
+from cloak.errors import CloakError, UsageError
+from cloak.files import MARK
+from cloak.identities import MOST_KIN, able, same_person
+from cloak.names import shown
+from cloak.photo import LIMITS, SUFFIXES, Limits, read_photo
 from cloak.pipeline import Prepared
 from cloak.recognizers import Recognizer
-from cloak.threads import one_thread_each
+from cloak.threads import each, one_thread_each
 from cloak.types import Face, Pixels
 
-MOST_HELD = 20_000
-"""So many faces are remembered, the latest: 4 KB each."""
+Own = Callable[[Recognizer, Face], Tensor]
+
+MOST_PHOTOS = 300
+"""So many results are remembered, the latest: a run that goes on looks at them again, at one to four a second."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,11 @@ class Seen:
     """A face that was published.
 
     Attributes:
-        photo: the number of the photo that it is in.
-        judged: by each judge, (d,) of the original.
+        judged: by each judge, (d,) of the original; None where that is not at hand.
         cloaked: surrogate -> (d,) of what was made of it.
     """
 
-    photo: int
-    judged: tuple[Tensor, ...]
+    judged: tuple[Tensor, ...] | None
     cloaked: Mapping[str, Tensor]
 
 
@@ -50,40 +53,68 @@ class Earlier:
         surrogates: that cloaks are made against.
         judges: those that have a threshold tell people apart.
         limits: on what a file may ask of this machine.
+        photos: of each result, its faces.
     """
 
     detector: FaceDetector
     surrogates: Sequence[Recognizer]
     judges: Sequence[Recognizer]
     limits: Limits = LIMITS
-    _faces: deque[Seen] = field(default_factory=lambda: deque(maxlen=MOST_HELD))
-    _photos: int = 0
+    photos: deque[tuple[Seen, ...]] = field(default_factory=lambda: deque(maxlen=MOST_PHOTOS))
 
     def __post_init__(self) -> None:
         self.judges = able(self.judges)
 
+    @property
+    def note(self) -> str:
+        """What a user should know of them, before a run."""
+        count = len(self.photos)
+        published = f" and from {count} photo{'s' * (count > 1)} published before" if count else ""
+        return f"apart: each photo is kept from the results before it{published}"
+
     def add(self, prepared: Prepared, saved: Pixels) -> None:
-        """Remember the faces of a photo (``saved``, (h, w, 3) uint8), as it was published."""
-        for face in prepared.faces:
-            judged = tuple(prepared.own(judge, face) for judge in self.judges)
-            cloaked = {one.spec.name: one.embed(saved, face) for one in self.surrogates}
-            self._faces.append(Seen(self._photos, judged, cloaked))
-        self._photos += 1
+        """Remember the faces of a photo as it was published: ``saved``, (h, w, 3) uint8."""
+        judged = [tuple(prepared.own(judge, face) for judge in self.judges) for face in prepared.faces]
+        cloaked = [self._cloaked(saved, face) for face in prepared.faces]
+        self.photos.append(tuple(map(Seen, judged, cloaked)))
+
+    def _cloaked(self, saved: Pixels, face: Face) -> dict[str, Tensor]:
+        embeddings = each(lambda surrogate: surrogate.embed(saved, face), self.surrogates)
+        return {one.spec.name: found for one, found in zip(self.surrogates, embeddings, strict=True)}
+
+    @one_thread_each()
+    def add_published(self, paths: Sequence[Path | str]) -> None:
+        """Remember photos as they were published, the last MOST_PHOTOS; their originals are not at hand.
+
+        Args:
+            paths: photos, and folders, of which those count that cloak has made, by their note or their name.
+
+        Raises:
+            UsageError: one of the paths is not there, or there is no such photo.
+            CloakError: a photo that was named cannot be read.
+        """
+        for path in published_among(paths)[-MOST_PHOTOS:]:
+            saved = read_photo(path, self.limits).pixels
+            self.photos.append(tuple(Seen(None, self._cloaked(saved, face)) for face in self._faces_of(saved)))
+
+    def _faces_of(self, pixels: Pixels) -> tuple[Face, ...]:
+        return tuple(face for face in self.detector.detect(pixels) if face.width >= MIN_FACE)
 
     @one_thread_each()
     def recall(self, pairs: Iterable[tuple[Path, Path]]) -> None:
-        """Remember results of earlier runs: originals, and what was made of them. What cannot be read any more is
-        left out."""
-        for original, result in pairs:
+        """Remember results of earlier runs, the last MOST_PHOTOS of these originals and what was made of them.
+
+        What cannot be read any more is left out.
+        """
+        for original, result in list(pairs)[-MOST_PHOTOS:]:
             try:
                 photo, saved = read_photo(original, self.limits), read_photo(result, self.limits)
             except (CloakError, OSError, MemoryError):
                 continue
             if photo.pixels.shape == saved.pixels.shape:
-                faces = tuple(face for face in self.detector.detect(photo.pixels) if face.width >= MIN_FACE)
-                self.add(Prepared(photo, faces, ()), saved.pixels)
+                self.add(Prepared(photo, self._faces_of(photo.pixels), ()), saved.pixels)
 
-    def of(self, own: Callable[[Recognizer, Face], Tensor], face: Face) -> dict[str, Tensor]:
+    def of(self, own: Own, face: Face) -> dict[str, Tensor]:
         """What was made of the photos of a face's person.
 
         Args:
@@ -91,15 +122,49 @@ class Earlier:
             face: in it.
 
         Returns:
-            Surrogate -> (k, d), of the k photos whose originals are most similar; nothing where there is none.
+            Surrogate -> (k, d), at most MOST_KIN, of the photos whose originals are most similar, and of those
+            without; nothing where there is none.
         """
-        if not self._faces or not self.judges:
-            return {}
-        judged = zip(*(seen.judged for seen in self._faces), strict=True)
-        similar = [torch.stack(known) @ own(judge, face) for judge, known in zip(self.judges, judged, strict=True)]
-        rows = same_person(self.judges, similar, [seen.photo for seen in self._faces], itself=math.inf)
-        found = [self._faces[row].cloaked for row in rows]
-        return {one.spec.name: torch.stack([seen[one.spec.name] for seen in found]) for one in self.surrogates if found}
+        faces = [(number, seen) for number, photo in enumerate(self.photos) for seen in photo]
+        found = [*self._same(own, face, faces), *self._likest(own, face, faces)][:MOST_KIN]
+        return {one.spec.name: torch.stack([made[one.spec.name] for made in found]) for one in self.surrogates if found}
+
+    def _same(self, own: Own, face: Face, faces: Sequence[tuple[int, Seen]]) -> list[Mapping[str, Tensor]]:
+        """What was made of the same person, as the originals tell."""
+        known = [(number, seen.judged, seen.cloaked) for number, seen in faces if seen.judged]
+        columns = zip(*(judged for _, judged, _ in known), strict=True)
+        similar = [torch.stack(rows) @ own(judge, face) for judge, rows in zip(self.judges, columns, strict=False)]
+        rows = same_person(self.judges, similar, [number for number, _, _ in known], itself=math.inf)
+        return [known[row][2] for row in rows]
+
+    def _likest(self, own: Own, face: Face, faces: Sequence[tuple[int, Seen]]) -> list[Mapping[str, Tensor]]:
+        """What was made of nobody knows whom: the likest to the face first, as the surrogates see it."""
+        unknown = [seen.cloaked for _, seen in faces if seen.judged is None]
+        if not unknown:
+            return []
+        rows = [torch.stack([made[one.spec.name] for made in unknown]) @ own(one, face) for one in self.surrogates]
+        return [unknown[row] for row in torch.stack(rows).mean(dim=0).argsort(descending=True, stable=True).tolist()]
+
+
+def earlier_for(
+    apart: bool | Sequence[Path | str],
+    detector: FaceDetector,
+    surrogates: Sequence[Recognizer],
+    judges: Sequence[Recognizer],
+    limits: Limits,
+) -> Earlier | None:
+    """What cloaks are to be kept apart from, at first: nothing, or photos that were published; None if from nothing
+    ever.
+
+    Raises:
+        UsageError, CloakError: as ``Earlier.add_published``.
+    """
+    if not apart:
+        return None
+    earlier = Earlier(detector, surrogates, judges, limits)
+    if not isinstance(apart, bool):
+        earlier.add_published([apart] if isinstance(apart, (str, Path)) else apart)
+    return earlier
 
 
 def keep_apart(prepared: Prepared, earlier: Earlier | None) -> Prepared:
@@ -111,3 +176,28 @@ def keep_apart(prepared: Prepared, earlier: Earlier | None) -> Prepared:
         for patch, face in zip(prepared.patches, prepared.faces, strict=True)
     )
     return replace(prepared, patches=patches)
+
+
+def published_among(paths: Sequence[Path | str]) -> list[Path]:
+    """The photos among files and folders that cloak has made, the oldest first; files count whoever made them.
+
+    Raises:
+        UsageError: one of the paths is not there, or there is no such photo.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UsageError(f"{shown(path)}: expected cloaked photos or a folder of such, got nothing there")
+        found += filter(_is_cloaked, sorted(path.rglob("*"))) if path.is_dir() else [path]
+    if not found:
+        raise UsageError(f"{shown(Path(paths[0]))}: expected photos that cloak has made, to keep others from, got none")
+    return sorted(found, key=lambda path: (path.stat().st_mtime, path))
+
+
+def _is_cloaked(path: Path) -> bool:
+    if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+        return False
+    try:
+        return MARK in path.stem or bool(read_photo(path).earlier)
+    except (CloakError, OSError, MemoryError):
+        return False

@@ -13,11 +13,11 @@ from cloak import __version__
 from cloak.batches import Perturb, Room, perturb
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector, order_faces
-from cloak.earlier import Earlier, keep_apart
+from cloak.earlier import earlier_for, keep_apart
 from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, UsageError, is_passing, sentence_on
 from cloak.examine import find_device, open_photo, unused_gpu
 from cloak.files import Job, Layout, lay_out
-from cloak.identities import Identities, identity_photos, knowing
+from cloak.identities import Identities, knowing, photos_among
 from cloak.measure import missed_faces, report_faces
 from cloak.memory import device_is_lost, lost
 from cloak.metadata import Policy, check_policy
@@ -54,7 +54,8 @@ class Cloaker:
             of a person's faces among them, not from this one alone. It protects better against matches
             with other clean photos, worse against the original and between two cloaked photos.
         apart: whether each cloak is also led away from what this Cloaker made of the person's photos before,
-            so that two of them do not match each other: results then depend on those before them.
+            so that two of them do not match each other: results then depend on those before them. Photos
+            that were published earlier, or folders of them: from these, too.
         loop: what runs the loop in place of this Cloaker, on another device (``cloak.loop_server``).
 
     Attributes:
@@ -76,27 +77,27 @@ class Cloaker:
         steps: int = 0,
         surrogates: str | Sequence[str] = (AUTO,),
         identity: Path | str | Sequence[Path | str] = (),
-        apart: bool = False,
+        apart: bool | Sequence[Path | str] = False,
         metadata: Policy = "default",
         limits: Limits = LIMITS,
         loop: Perturb | None = None,
     ) -> None:
-        self.method = find_mode(mode, steps=steps, apart=apart)
+        self.method = find_mode(mode, steps=steps, apart=bool(apart))
         check_policy(metadata)
         if not -(2**63) <= seed < 2**63:
             raise UsageError(f"expected a seed of 64 bits, got {seed}")
         self.device = find_device(device)
-        self.seed = seed
-        self.metadata, self.limits = metadata, limits
+        self.seed, self.metadata, self.limits = seed, metadata, limits
         named = [surrogates] if isinstance(surrogates, str) else surrogates
         self._recognizers, notes = load_surrogates(named, self.device)
         self._detector = FaceDetector(self.device)
         self._judges = judges_of(self._recognizers, self.device)
-        others = identity_photos([identity] if isinstance(identity, (str, Path)) else identity)
+        others = photos_among([identity] if isinstance(identity, (str, Path)) else identity)
         self._identities = Identities.of(others, self._detector, self._recognizers, self._judges, limits)
-        self.earlier = Earlier(self._detector, self._recognizers, self._judges, limits) if apart else None
+        self.earlier = earlier_for(apart, self._detector, self._recognizers, self._judges, limits)
         self._measured = measured_mode(self.method, self._recognizers)
-        self.notes = (*notes, *filter(None, [self._identities.note, unused_gpu(device, self.device)]))
+        words = (self._identities.note, self.earlier.note if self.earlier else "", unused_gpu(device, self.device))
+        self.notes = (*notes, *filter(None, words))
         self._room = Room.of(self.device, self.method.crops_at_once(len(self._recognizers)))
         self._loop: Perturb = loop or self.perturb
 
@@ -215,8 +216,7 @@ class Cloaker:
                 raise lost(error) from error
             report = PhotoReport(error=sentence_on(error, job.source), passing=is_passing(error))
         on_step("done", 1.0)
-        seconds = time.perf_counter() - start
-        return replace(report, source=job.source, mode=self.method.name, seconds=seconds)
+        return replace(report, source=job.source, mode=self.method.name, seconds=time.perf_counter() - start)
 
     def plan_files(
         self,
@@ -240,8 +240,7 @@ class Cloaker:
             return PhotoPlan(job.source, skipped=str(error))
         except PHOTO_ERRORS as error:
             return PhotoPlan(job.source, error=sentence_on(error, job.source))
-        found, small = prepared.faces, prepared.small
-        return PhotoPlan(job.source, target, found, small, removed=photo.removed, notes=photo.notes)
+        return PhotoPlan(job.source, target, prepared.faces, prepared.small, removed=photo.removed, notes=photo.notes)
 
     def _protect_file(
         self,

@@ -76,7 +76,8 @@ class Alone:
     ) -> Iterator[PhotoReport]:
         if journal:
             self.layout.reserve(journal.path.parent, journal.results())
-            if self.cloaker.earlier:
+            if self.cloaker.earlier and jobs:
+                on_progress(Progress(0, len(jobs), jobs[0].source, "looking at earlier results", 0.0))
                 self.cloaker.earlier.recall(journal.pairs())
         return work_through(
             self.cloaker,

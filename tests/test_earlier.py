@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from cloak import Cloaker
 from cloak.cli import main
 from cloak.detect import FaceDetector
-from cloak.earlier import Earlier, keep_apart
+from cloak.earlier import Earlier, keep_apart, published_among
 from cloak.eye import Eye
 from cloak.methods import APART, MODES
 from cloak.objectives import likeness_to
@@ -22,7 +22,7 @@ from cloak.photo import read_photo
 from cloak.pipeline import Prepared, prepare
 from cloak.recognizers import Recognizer
 from cloak.views import NO_JITTER
-from tests.helpers import quick
+from tests.helpers import SAMPLES, quick
 
 TAKES = ("grace_mirrored", "grace_soft")
 
@@ -71,7 +71,7 @@ def test_nothing_is_known_at_first_and_the_oldest_is_forgotten(
     assert keep_apart(photo, None) is photo
     empty = Earlier(detector, [dlib], [dlib])
     assert keep_apart(photo, empty).patches[0].kept_from == 0
-    small = Earlier(detector, [dlib], [dlib], _faces=deque(maxlen=1))
+    small = Earlier(detector, [dlib], [dlib], photos=deque(maxlen=1))
     small.recall((moments[name], moments[name]) for name in (*TAKES, "eileen_soft"))
     assert keep_apart(photo, small).patches[0].kept_from == 0
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_read_any_more_is_left_out(
     found = Earlier(detector, [dlib], [dlib])
     grace, other = moments["grace_soft"], moments["eileen"]  # of another size
     found.recall([(grace, tmp_path / "gone.png"), (tmp_path / "broken.png", grace), (grace, other), (grace, grace)])
-    assert len(found._faces) == 1
+    assert len(found.photos) == 1
 
 
 def test_the_loop_leads_away_from_earlier_cloaks_and_leaves_the_others_as_they_were(
@@ -151,3 +151,49 @@ def test_what_divides_the_work_is_refused(more: list[str], tmp_path: Path, capsy
     (tmp_path / "a.png").write_bytes(b"")
     assert main(["protect", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--apart", *more]) == 2
     assert re.search("--apart does one photo after the other: leave out", capsys.readouterr().err)
+
+
+def test_published_photos_count_by_how_like_they_are(
+    moments: dict[str, Path], detector: FaceDetector, dlib: Recognizer
+) -> None:
+    found = Earlier(detector, [dlib], [dlib])
+    found.add_published([moments["eileen_soft"], moments["grace_soft"]])
+    photo = prepared(moments["grace"], detector)
+    (patch,) = keep_apart(photo, found).patches
+    own = photo.own(dlib, photo.faces[0])
+    assert patch.kept_from == 2
+    assert (patch.earlier["dlib"] @ own).tolist() == sorted((patch.earlier["dlib"] @ own).tolist(), reverse=True)
+    assert found.note == "apart: each photo is kept from the results before it and from 2 photos published before"
+
+
+def test_of_a_folder_those_are_published_that_cloak_has_made(moments: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a.png", "a_cloaked.png", "deep/b.png", ".c_cloaked.png"):
+        (folder / name).write_bytes(moments["grace_soft"].read_bytes())
+    (folder / "note_cloaked.txt").write_text("no photo")
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    list(quick().protect_files([moments["eileen"]], folder / "deep"))
+    made = {folder / "a_cloaked.png", folder / "deep" / "eileen.png"}
+    assert set(published_among([folder])) == made
+    assert published_among([folder / "deep" / "b.png"]) == [folder / "deep" / "b.png"]
+    later = Cloaker(apart=[folder])
+    assert later.notes[1] == "apart: each photo is kept from the results before it and from 2 photos published before"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("absent", "expected cloaked photos or a folder of such, got nothing there"),
+        ("empty", "expected photos that cloak has made, to keep others from, got none"),
+    ],
+)
+def test_where_nothing_was_published_is_told(
+    name: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    photo = tmp_path / "a.png"
+    photo.write_bytes((SAMPLES / "astronaut.png").read_bytes())
+    assert main(["protect", str(photo), "--apart-from", str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err.strip().endswith(f"{tmp_path / name}: {reason}")
+    assert not (tmp_path / "a_cloaked.png").exists()

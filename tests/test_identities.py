@@ -11,7 +11,7 @@ from PIL import Image
 from cloak import Cloaker, UsageError
 from cloak.detect import FaceDetector
 from cloak.eye import Eye
-from cloak.identities import Identities, identity_photos, knowing
+from cloak.identities import Identities, knowing, photos_among
 from cloak.methods import MODES
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, stack_patches
@@ -181,4 +181,4 @@ def test_results_are_no_photos_of_the_identity(moments: dict[str, Path], tmp_pat
     (tmp_path / "out").mkdir()
     for path in (tmp_path / "me.png", tmp_path / "out" / "me.png"):
         path.write_bytes(moments["grace"].read_bytes())
-    assert identity_photos([tmp_path], tmp_path / "out") == [tmp_path / "me.png"]
+    assert photos_among([tmp_path], tmp_path / "out") == [tmp_path / "me.png"]

@@ -82,6 +82,15 @@ def add_parser(commands: "Subparsers") -> None:
         "does one photo after the other",
     )
     parser.add_argument(
+        "--apart-from",
+        action="append",
+        type=_place,
+        default=[],
+        metavar="PATH",
+        help="cloaked photos that were published before, or a folder of such: --apart, and from these, too; may be "
+        "given several times",
+    )
+    parser.add_argument(
         "--shard",
         metavar="I/N",
         help="do the I-th of N equal parts, so that N machines share the work on one folder (needs -o)",
@@ -152,14 +161,15 @@ def run(options: argparse.Namespace) -> int:
         make_absolute(options)
     if options.engine == "local" and (options.address or options.gpus):
         raise UsageError("--address and --gpus are for --engine ray")
+    options.apart = options.apart or bool(options.apart_from)
     if options.apart and (options.engine == "ray" or options.shard or (options.workers or 1) > 1):
         raise UsageError("--apart does one photo after the other: leave out --engine ray, --shard and --workers")
     if options.dry_run and options.picture:
         raise UsageError("--picture shows what was done: leave it out with --dry-run")
     if options.identity:
-        from cloak.identities import identity_photos
+        from cloak.identities import photos_among
 
-        options.identity = identity_photos(options.identity, options.out if isinstance(options.out, Path) else None)
+        options.identity = photos_among(options.identity, options.out if isinstance(options.out, Path) else None)
     _check_outputs([path for path in (options.report, options.picture) if path], options)
     if options.dry_run:
         return _show_plan(options)
@@ -259,7 +269,7 @@ def _cloaker(options: argparse.Namespace, loop: "Perturb | None" = None) -> "Clo
         steps=options.steps or 0,
         surrogates=options.surrogates or ["auto"],
         identity=options.identity,
-        apart=options.apart,
+        apart=options.apart_from or options.apart,
         metadata=options.metadata,
         limits=limits_of(options),
     )
