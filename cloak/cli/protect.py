@@ -26,7 +26,10 @@ from cloak.cli.engines import make_absolute
 from cloak.cli.working import Outcome, left_to_do, work
 from cloak.names import is_url, shown
 
-HINT = "a cloak leads further away from you if you add --identity FOLDER, with some of your other photos (README)"
+HINT = (
+    "a cloak leads further away from you if you add --identity FOLDER, with some of your other photos; and two cloaked "
+    "photos of you match each other less with --apart (README)"
+)
 """Printed where none was given."""
 
 if TYPE_CHECKING:
