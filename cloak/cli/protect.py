@@ -81,8 +81,8 @@ def add_parser(commands: "Subparsers") -> None:
         "--apart",
         action="store_true",
         help="also keep the cloaks of a person's photos from matching each other: each is led away from the results "
-        "before it in this run, and in earlier ones of this -o; protects a little less against clean photos, and "
-        "does one photo after the other",
+        "before it in this run and, of a folder into -o, in earlier runs; protects a little less against clean "
+        "photos, and does one photo after the other",
     )
     parser.add_argument(
         "--apart-from",
