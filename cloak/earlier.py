@@ -8,6 +8,7 @@ Of published photos without their originals nobody knows whose faces they show; 
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,11 +16,11 @@ import torch
 from torch import Tensor
 
 from cloak.detect import MIN_FACE, FaceDetector
-from cloak.errors import CloakError, UsageError
+from cloak.errors import CloakError, UsageError, sentence_on
 from cloak.files import MARK
 from cloak.identities import MOST_KIN, able, same_person
-from cloak.names import shown
-from cloak.photo import LIMITS, SUFFIXES, Limits, read_photo
+from cloak.names import is_url, shown
+from cloak.photo import LIMITS, SUFFIXES, TRUSTED, Limits, read_photo
 from cloak.pipeline import Prepared
 from cloak.recognizers import Recognizer
 from cloak.threads import each, one_thread_each
@@ -54,6 +55,7 @@ class Earlier:
         judges: those that have a threshold tell people apart.
         limits: on what a file may ask of this machine.
         photos: of each result, its faces.
+        problems: why published photos were left out, a sentence each.
     """
 
     detector: FaceDetector
@@ -61,6 +63,7 @@ class Earlier:
     judges: Sequence[Recognizer]
     limits: Limits = LIMITS
     photos: deque[tuple[Seen, ...]] = field(default_factory=lambda: deque(maxlen=MOST_PHOTOS))
+    problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.judges = able(self.judges)
@@ -68,9 +71,10 @@ class Earlier:
     @property
     def note(self) -> str:
         """What a user should know of them, before a run."""
-        count = len(self.photos)
-        published = f" and from {count} photo{'s' * (count > 1)} published before" if count else ""
-        return f"apart: each photo is kept from the results before it{published}"
+        faces = sum(map(len, self.photos))
+        published = f" and from {faces} face{'s' * (faces > 1)} published before" if faces else ""
+        left_out = f"; {len(self.problems)} photos left out, the first: {self.problems[0]}" if self.problems else ""
+        return f"apart: each photo is kept from the results before it{published}{left_out}"
 
     def add(self, prepared: Prepared, saved: Pixels) -> None:
         """Remember the faces of a photo as it was published: ``saved``, (h, w, 3) uint8."""
@@ -82,37 +86,55 @@ class Earlier:
         embeddings = each(lambda surrogate: surrogate.embed(saved, face), self.surrogates)
         return {one.spec.name: found for one, found in zip(self.surrogates, embeddings, strict=True)}
 
-    @one_thread_each()
-    def add_published(self, paths: Sequence[Path | str]) -> None:
-        """Remember photos as they were published, the last MOST_PHOTOS; their originals are not at hand.
-
-        Args:
-            paths: photos, and folders, of which those count that cloak has made, by their note or their name.
-
-        Raises:
-            UsageError: one of the paths is not there, or there is no such photo.
-            CloakError: a photo that was named cannot be read.
-        """
-        for path in published_among(paths)[-MOST_PHOTOS:]:
-            saved = read_photo(path, self.limits).pixels
-            self.photos.append(tuple(Seen(None, self._cloaked(saved, face)) for face in self._faces_of(saved)))
+    def _unknown(self, saved: Pixels) -> tuple[Seen, ...]:
+        """The faces of a published photo whose original is not at hand."""
+        return tuple(Seen(None, self._cloaked(saved, face)) for face in self._faces_of(saved))
 
     def _faces_of(self, pixels: Pixels) -> tuple[Face, ...]:
         return tuple(face for face in self.detector.detect(pixels) if face.width >= MIN_FACE)
 
     @one_thread_each()
-    def recall(self, pairs: Iterable[tuple[Path, Path]]) -> None:
-        """Remember results of earlier runs, the last MOST_PHOTOS of these originals and what was made of them.
+    def add_published(self, paths: Sequence[Path | str]) -> None:
+        """Remember photos as they were published, the last MOST_PHOTOS; their originals are not at hand.
 
-        What cannot be read any more is left out.
+        Args:
+            paths: see ``published_among``.
+
+        Raises:
+            UsageError: one of the paths is not there, or no such photo shows a face.
+        """
+        for path in published_among(paths)[-MOST_PHOTOS:]:
+            try:
+                seen = self._unknown(read_photo(path, self.limits).pixels)
+            except (CloakError, OSError, MemoryError) as error:
+                self.problems.append(sentence_on(error, path))
+                continue
+            if not seen:
+                self.problems.append(f"{shown(path)}: no face was found in it")
+            self.photos.append(seen)
+        if not any(self.photos):
+            raise UsageError(f"expected published photos that show faces, got none: {self.problems[0]}")
+
+    @one_thread_each()
+    def recall(self, pairs: Iterable[tuple[Path, Path]]) -> None:
+        """Remember results of earlier runs: the last MOST_PHOTOS of these originals, and what was made of them.
+
+        A result that is gone is left out; without its original it counts like any published photo.
         """
         for original, result in list(pairs)[-MOST_PHOTOS:]:
-            try:
-                photo, saved = read_photo(original, self.limits), read_photo(result, self.limits)
-            except (CloakError, OSError, MemoryError):
-                continue
-            if photo.pixels.shape == saved.pixels.shape:
-                self.add(Prepared(photo, self._faces_of(photo.pixels), ()), saved.pixels)
+            with suppress(CloakError, OSError, MemoryError):
+                saved = read_photo(result, TRUSTED).pixels
+                self._recall_one(original, saved)
+
+    def _recall_one(self, original: Path, saved: Pixels) -> None:
+        try:
+            photo = read_photo(original, self.limits)
+        except (CloakError, OSError):
+            photo = None
+        if photo and photo.pixels.shape == saved.shape:
+            self.add(Prepared(photo, self._faces_of(photo.pixels), ()), saved)
+        else:
+            self.photos.append(self._unknown(saved))
 
     def of(self, own: Own, face: Face) -> dict[str, Tensor]:
         """What was made of the photos of a face's person.
@@ -122,11 +144,11 @@ class Earlier:
             face: in it.
 
         Returns:
-            Surrogate -> (k, d), at most MOST_KIN, of the photos whose originals are most similar, and of those
+            Surrogate -> (k, d), at most MOST_KIN of the photos whose originals are most similar, and as many of those
             without; nothing where there is none.
         """
         faces = [(number, seen) for number, photo in enumerate(self.photos) for seen in photo]
-        found = [*self._same(own, face, faces), *self._likest(own, face, faces)][:MOST_KIN]
+        found = [*self._same(own, face, faces), *self._likest(own, face, faces)]
         return {one.spec.name: torch.stack([made[one.spec.name] for made in found]) for one in self.surrogates if found}
 
     def _same(self, own: Own, face: Face, faces: Sequence[tuple[int, Seen]]) -> list[Mapping[str, Tensor]]:
@@ -143,7 +165,7 @@ class Earlier:
         if not unknown:
             return []
         rows = [torch.stack([made[one.spec.name] for made in unknown]) @ own(one, face) for one in self.surrogates]
-        return [unknown[row] for row in torch.stack(rows).mean(dim=0).argsort(descending=True, stable=True).tolist()]
+        return [unknown[row] for row in torch.stack(rows).mean(dim=0).argsort(descending=True, stable=True)[:MOST_KIN]]
 
 
 def earlier_for(
@@ -157,7 +179,7 @@ def earlier_for(
     ever.
 
     Raises:
-        UsageError, CloakError: as ``Earlier.add_published``.
+        UsageError: as ``Earlier.add_published``.
     """
     if not apart:
         return None
@@ -178,20 +200,46 @@ def keep_apart(prepared: Prepared, earlier: Earlier | None) -> Prepared:
     return replace(prepared, patches=patches)
 
 
-def published_among(paths: Sequence[Path | str]) -> list[Path]:
-    """The photos among files and folders that cloak has made, the oldest first; files count whoever made them.
+def remember(earlier: Earlier | None, prepared: Prepared, saved: Pixels) -> None:
+    """Note a result that is published, where others are to be kept from it."""
+    if earlier:
+        earlier.add(prepared, saved)
+
+
+def published_among(paths: Sequence[Path | str], out: Path | None = None) -> list[Path]:
+    """The photos that some paths mean: files, and in folders those that cloak has made, by their note or their name.
+
+    Args:
+        paths: files and folders of this machine.
+        out: a folder that is left out, as that of a run whose journal knows its results better.
+
+    Returns:
+        Each once, the oldest first.
 
     Raises:
         UsageError: one of the paths is not there, or there is no such photo.
     """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
+    found: dict[Path, None] = {}
+    for path in map(str, paths):
+        if is_url(path):
+            raise UsageError(f"{path}: expected a path of this machine for --apart-from, got a URL; fetch the photos")
+        if not Path(path).exists():
             raise UsageError(f"{shown(path)}: expected cloaked photos or a folder of such, got nothing there")
-        found += filter(_is_cloaked, sorted(path.rglob("*"))) if path.is_dir() else [path]
+        named = _made_in(Path(path), out) if Path(path).is_dir() else [Path(path)]
+        found |= dict.fromkeys(one.absolute() for one in named)
     if not found:
-        raise UsageError(f"{shown(Path(paths[0]))}: expected photos that cloak has made, to keep others from, got none")
+        raise UsageError(
+            f"{shown(str(paths[0]))}: expected photos that cloak has made, got none that say so by their note or name; "
+            "name the files themselves"
+        )
     return sorted(found, key=lambda path: (path.stat().st_mtime, path))
+
+
+def _made_in(folder: Path, out: Path | None) -> list[Path]:
+    """What cloak has made of a folder's photos, to its depth."""
+    spared = out.absolute() if out else None
+    inside = [one for one in sorted(folder.rglob("*")) if not (spared and one.absolute().is_relative_to(spared))]
+    return [one for one in inside if _is_cloaked(one)]
 
 
 def _is_cloaked(path: Path) -> bool:

@@ -139,8 +139,8 @@ class Layout:
         """
         if _identity(path) in self.originals:
             raise UsageError(
-                f"{shown(path)}: is itself a photo to protect, or of the identity, and would be overwritten; pass "
-                "another folder with -o"
+                f"{shown(path)}: is itself a photo to protect, or of --identity or --apart-from, and would be "
+                "overwritten; pass another folder with -o"
             )
         if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(job.root)):
             raise UsageError(f"{shown(path)}: a link leads out of {shown(job.root)}, where results go; remove the link")

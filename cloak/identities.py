@@ -66,7 +66,7 @@ class Identities:
         """Look at photos; at several copies of one, once. Their order does not matter.
 
         Args:
-            photos: files, see ``photos_among``; none: nobody is known.
+            photos: files, see ``identity_photos``; none: nobody is known.
             detector: finds the faces.
             surrogates: that cloaks are made against.
             judges: those of them that have a threshold tell people apart.
@@ -163,20 +163,19 @@ def same_person(
     return list(chosen.values())[:MOST_KIN]
 
 
-def photos_among(paths: Sequence[Path | str], out: Path | None = None, what: str = "the identity") -> list[Path]:
+def identity_photos(paths: Sequence[Path | str], out: Path | None = None) -> list[Path]:
     """The files that some paths mean: photos, and folders that are searched to their depth.
 
     Args:
         paths: files and folders of this machine.
         out: the folder of the results, which is left out.
-        what: they are for, in messages.
 
     Raises:
         UsageError: one of the paths is not there, or is a folder without photos.
     """
     for path in paths:
         if is_url(str(path)):
-            raise UsageError(f"{path}: expected a path of this machine for {what}, got a URL; fetch the photos")
+            raise UsageError(f"{path}: expected a path of this machine for the identity, got a URL; fetch the photos")
     jobs = plan_jobs([Path(path) for path in paths], out, recursive=True)
     for job in jobs:
         if job.error or not job.source.exists():

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -226,10 +226,10 @@ class Journal:
         """The results of all photos, finished or not, below the folder."""
         return [entry.own for entry in ChainMap(self.begun, self.done).values() if entry.own]
 
-    def pairs(self) -> Iterator[tuple[Path, Path]]:
-        """Original and result of each photo that is done."""
-        for entry in self.done.values():
-            if entry.output:
+    def pairs(self, without: Collection[str] = ()) -> Iterator[tuple[Path, Path]]:
+        """Original and result of each photo that is done, but those of some places."""
+        for place, entry in self.done.items():
+            if entry.output and place not in without:
                 yield Path(entry.origin), self.path.parent / entry.output
 
     def note_run(self, run: str) -> None:

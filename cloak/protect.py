@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,11 +14,11 @@ from cloak import __version__
 from cloak.batches import Perturb, Room, perturb
 from cloak.calibrate import Composition
 from cloak.detect import FaceDetector, order_faces
-from cloak.earlier import earlier_for, keep_apart
+from cloak.earlier import earlier_for, keep_apart, remember
 from cloak.errors import PHOTO_ERRORS, AlreadyCloakedError, UsageError, is_passing, sentence_on
 from cloak.examine import find_device, open_photo, unused_gpu
 from cloak.files import Job, Layout, lay_out
-from cloak.identities import Identities, knowing, photos_among
+from cloak.identities import Identities, identity_photos, knowing
 from cloak.measure import missed_faces, report_faces
 from cloak.memory import device_is_lost, lost
 from cloak.metadata import Policy, check_policy
@@ -92,7 +93,7 @@ class Cloaker:
         self._recognizers, notes = load_surrogates(named, self.device)
         self._detector = FaceDetector(self.device)
         self._judges = judges_of(self._recognizers, self.device)
-        others = photos_among([identity] if isinstance(identity, (str, Path)) else identity)
+        others = identity_photos([identity] if isinstance(identity, (str, Path)) else identity)
         self._identities = Identities.of(others, self._detector, self._recognizers, self._judges, limits)
         self.earlier = earlier_for(apart, self._detector, self._recognizers, self._judges, limits)
         self._measured = measured_mode(self.method, self._recognizers)
@@ -141,9 +142,9 @@ class Cloaker:
             pixels = Composition(photo, prepared.faces, residuals, self.method).fitted().pixels()
             return pixels, pixels
 
-        pixels, report = self._protect(photo, "the photo", compose)
-        seconds = time.perf_counter() - start
-        source = Path(image) if isinstance(image, (str, Path)) else None
+        pixels, report, publish = self._protect(photo, "the photo", compose)
+        publish()
+        seconds, source = time.perf_counter() - start, Path(image) if isinstance(image, (str, Path)) else None
         result = to_image(replace(photo, pixels=pixels))
         if photo.metadata.icc_profile:
             result.info["icc_profile"] = photo.metadata.icc_profile
@@ -261,25 +262,25 @@ class Cloaker:
             tell("saving", 0.9)
             return encode_protected(prepared, residuals, self._recognizers, self.method, shown(target))
 
-        data, report = self._protect(photo, shown(job.source), make)
+        data, report, publish = self._protect(photo, shown(job.source), make)
         layout.check(target, job, overwrite=overwrite)  # again: folders change
         on_saving(target)
         save_bytes(data, target, overwrite=job.may_replace(target, overwrite))
+        publish()
         unknown = self._identities.unknown_among([face.known for face in report.faces])
         return replace(report, output=target, removed=photo.removed, notes=(*photo.notes, *unknown))
 
     def _protect(
         self, photo: Photo, name: str, make: Callable[[Prepared], tuple[Result, Pixels]]
-    ) -> tuple[Result, PhotoReport]:
-        """The result and its report; made once more where the result shows faces that were missed.
+    ) -> tuple[Result, PhotoReport, Callable[[], None]]:
+        """The result, its report, and what to call once it is published; made once more where it shows missed faces.
 
         Args:
             photo: to protect.
             name: for messages.
             make: from a photo with its faces, its result and the pixels that this shows.
         """
-        first = prepare(photo, name, self._detector, self.method, self.seed)
-        prepared = self._acquainted(first)
+        prepared = self._acquainted(first := prepare(photo, name, self._detector, self.method, self.seed))
         result, saved = make(prepared)
         missed = missed_faces(saved, prepared.found, self._detector)
         if missed:
@@ -287,9 +288,8 @@ class Cloaker:
             prepared = self._acquainted(cut(photo, name, faces, self.method, self.seed))
             result, saved = make(prepared)
             missed = missed_faces(saved, prepared.found, self._detector)
-        if self.earlier:
-            self.earlier.add(first, saved)
-        return result, replace(self._report(prepared, saved), missed=missed)
+        report = replace(self._report(prepared, saved), missed=missed)
+        return result, report, partial(remember, self.earlier, first, saved)
 
     def _acquainted(self, prepared: Prepared) -> Prepared:
         """A photo with what is known of its people."""

@@ -76,9 +76,9 @@ class Alone:
     ) -> Iterator[PhotoReport]:
         if journal:
             self.layout.reserve(journal.path.parent, journal.results())
-            if self.cloaker.earlier and jobs:
-                on_progress(Progress(0, len(jobs), jobs[0].source, "looking at earlier results", 0.0))
-                self.cloaker.earlier.recall(journal.pairs())
+        if self.cloaker.earlier and jobs:
+            on_progress(Progress(0, len(jobs), jobs[0].source, "looking at earlier results", 0.0))
+            self.cloaker.earlier.recall(_earlier_pairs(jobs, journal))
         return work_through(
             self.cloaker,
             self.layout,
@@ -88,6 +88,14 @@ class Alone:
             on_progress=on_progress,
             stopped=stopped,
         )
+
+
+def _earlier_pairs(jobs: Sequence[Job], journal: "Journal | None") -> Iterator[tuple[Path, Path]]:
+    """Originals and results that are there already, where a journal knows of them; none of what is to be done."""
+    from cloak.journal import Journal, path_of
+
+    found = journal or Journal.look(path_of(jobs[0].root, ""))
+    return found.pairs(without={job.place for job in jobs})
 
 
 def told(

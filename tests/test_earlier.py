@@ -1,5 +1,6 @@
 """Cloaks of one person that do not match each other."""
 
+import json
 import re
 from collections import deque
 from dataclasses import replace
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
-from cloak import Cloaker
+from cloak import Cloaker, SaveError
 from cloak.cli import main
 from cloak.detect import FaceDetector
 from cloak.earlier import Earlier, keep_apart, published_among
@@ -18,7 +20,7 @@ from cloak.methods import APART, MODES
 from cloak.objectives import likeness_to
 from cloak.optimize import cloak_patches
 from cloak.patches import stack_patches
-from cloak.photo import read_photo
+from cloak.photo import read_photo, save_bytes
 from cloak.pipeline import Prepared, prepare
 from cloak.recognizers import Recognizer
 from cloak.views import NO_JITTER
@@ -82,8 +84,10 @@ def test_what_cannot_be_read_any_more_is_left_out(
     (tmp_path / "broken.png").write_bytes(b"no photo")
     found = Earlier(detector, [dlib], [dlib])
     grace, other = moments["grace_soft"], moments["eileen"]  # of another size
-    found.recall([(grace, tmp_path / "gone.png"), (tmp_path / "broken.png", grace), (grace, other), (grace, grace)])
-    assert len(found.photos) == 1
+    found.recall([(grace, tmp_path / "gone.png"), (grace, tmp_path / "broken.png"), (grace, grace)])
+    assert [len(photo) for photo in found.photos] == [1]
+    found.recall([(tmp_path / "gone.png", grace), (grace, other)])
+    assert [photo[0].judged is None for photo in found.photos] == [False, True, True]
 
 
 def test_the_loop_leads_away_from_earlier_cloaks_and_leaves_the_others_as_they_were(
@@ -106,24 +110,83 @@ def test_the_loop_leads_away_from_earlier_cloaks_and_leaves_the_others_as_they_w
     assert torch.equal(by_itself, cloak_patches(stack_patches([alone]), [dlib], replace(method, apart=0.0)))
 
 
-def test_results_of_a_run_that_goes_on_are_those_of_one_that_was_never_cut(
+def test_a_run_that_was_cut_ends_with_the_files_of_one_that_was_not(
+    moments: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people, published photos that lie in one folder with the results, and a limit that results exceed."""
+    originals, posted = tmp_path / "originals", tmp_path / "posted"
+    originals.mkdir()
+    posted.mkdir()
+    for number, name in enumerate(("grace", "eileen", "grace_mirrored", "grace_soft")):
+        (originals / f"{number}.png").write_bytes(moments[name].read_bytes())
+    (posted / "old_cloaked.png").write_bytes(moments["eileen_soft"].read_bytes())
+    largest = max(path.stat().st_size for path in originals.iterdir())
+    command = ["protect", str(originals), "--apart-from", str(posted), "--mode", "low", "--steps", "20", "--quiet"]
+    command += ["--surrogates", "dlib-robust", "--max-megabytes", str((largest + 1) / 1e6)]
+    assert main([*command, "-o", str(posted / "once")]) in (0, 1)
+
+    (posted / "once").rename(tmp_path / "once")
+    saved: list[Path] = []
+    save = save_bytes
+
+    def save_two(data: bytes, path: Path, **options: bool) -> None:
+        if path.suffix == ".png" and len(saved) == 2:
+            raise SystemExit("killed")
+        save(data, path, **options)
+        saved.append(path)
+
+    monkeypatch.setattr("cloak.protect.save_bytes", save_two)
+    with pytest.raises(SystemExit):
+        main([*command, "-o", str(posted / "twice")])
+    monkeypatch.undo()
+    assert main([*command, "-o", str(posted / "twice")]) in (0, 1)
+    for number in range(4):
+        once, twice = (folder / f"{number}.png" for folder in (tmp_path / "once", posted / "twice"))
+        assert once.read_bytes() == twice.read_bytes()
+
+
+def test_a_photo_that_was_changed_is_not_kept_from_its_own_old_result(moments: dict[str, Path], tmp_path: Path) -> None:
+    folder, out, report = tmp_path / "in", tmp_path / "out", tmp_path / "report.jsonl"
+    folder.mkdir()
+    command = ["protect", str(folder), "-o", str(out), "--apart", "--mode", "low", "--steps", "20", "--quiet"]
+    command += ["--surrogates", "dlib-robust"]
+    for changed in ("grace_soft", "grace_mirrored"):
+        (folder / "a.png").write_bytes(moments["grace"].read_bytes())
+        (folder / "b.png").write_bytes(moments[changed].read_bytes())
+        main([*command, "--report", str(report), "--overwrite"] if changed == "grace_soft" else command)
+    main([*command, "--report", str(tmp_path / "again.jsonl")])
+    again = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
+    assert [face["apart"] for photo in again for face in photo["faces"]] == [0, 1]
+
+
+def test_a_single_photo_is_kept_from_what_the_journal_of_its_folder_knows(
     moments: dict[str, Path], tmp_path: Path
 ) -> None:
-    """By the command, with the journal; the photos come in the order of their names."""
-    names = ("grace", *TAKES)
-    for folder, chosen in (("first", names[:2]), ("whole", names)):
-        (tmp_path / folder).mkdir()
-        for name in chosen:
-            (tmp_path / folder / f"{name}.png").write_bytes(moments[name].read_bytes())
-    options = ["--apart", "--quiet", "--mode", "low"]
-    whole = main(["protect", str(tmp_path / "whole"), "-o", str(tmp_path / "once"), *options])
-    main(["protect", str(tmp_path / "first"), "-o", str(tmp_path / "twice"), *options])
-    late = tmp_path / "first" / f"{names[2]}.png"
-    late.write_bytes(moments[names[2]].read_bytes())
-    assert main(["protect", str(tmp_path / "first"), "-o", str(tmp_path / "twice"), *options]) in (whole, 0, 1)
-    for name in names:
-        once, twice = (tmp_path / folder / f"{name}.png" for folder in ("once", "twice"))
-        assert once.read_bytes() == twice.read_bytes()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(moments["grace"].read_bytes())
+    options = ["-o", str(tmp_path / "out"), "--apart", "--mode", "low", "--steps", "20", "--quiet"]
+    options += ["--surrogates", "dlib-robust"]
+    main(["protect", str(tmp_path / "in"), *options])
+    report = tmp_path / "report.jsonl"
+    main(["protect", str(moments["grace_soft"]), *options, "--report", str(report)])
+    assert json.loads(report.read_text())["faces"][0]["apart"] == 1
+
+
+def test_what_could_not_be_saved_is_not_remembered(
+    moments: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloaker = quick(apart=True)
+
+    def full(*_: object, **__: object) -> None:
+        raise SaveError("no space left")
+
+    monkeypatch.setattr("cloak.protect.save_bytes", full)
+    (failed,) = cloaker.protect_files([moments["grace"]], tmp_path / "out")
+    monkeypatch.undo()
+    (saved,) = cloaker.protect_files([moments["grace_soft"]], tmp_path / "out")
+    assert (failed.error, saved.faces[0].apart) == ("no space left", 0)
+    assert cloaker.earlier is not None
+    assert len(cloaker.earlier.photos) == 1
 
 
 def test_two_cloaks_match_each_other_less(moments: dict[str, Path], tmp_path: Path) -> None:
@@ -163,7 +226,7 @@ def test_published_photos_count_by_how_like_they_are(
     own = photo.own(dlib, photo.faces[0])
     assert patch.kept_from == 2
     assert (patch.earlier["dlib"] @ own).tolist() == sorted((patch.earlier["dlib"] @ own).tolist(), reverse=True)
-    assert found.note == "apart: each photo is kept from the results before it and from 2 photos published before"
+    assert found.note == "apart: each photo is kept from the results before it and from 2 faces published before"
 
 
 def test_of_a_folder_those_are_published_that_cloak_has_made(moments: dict[str, Path], tmp_path: Path) -> None:
@@ -178,22 +241,45 @@ def test_of_a_folder_those_are_published_that_cloak_has_made(moments: dict[str, 
     assert set(published_among([folder])) == made
     assert published_among([folder / "deep" / "b.png"]) == [folder / "deep" / "b.png"]
     later = Cloaker(apart=[folder])
-    assert later.notes[1] == "apart: each photo is kept from the results before it and from 2 photos published before"
+    assert later.notes[1] == "apart: each photo is kept from the results before it and from 2 faces published before"
+    assert published_among([folder], folder / "deep") == [folder / "a_cloaked.png"]
+    assert len(published_among([folder, folder / "a_cloaked.png"])) == 2
+    (folder / "broken_cloaked.jpg").write_bytes(b"no photo")
+    Image.new("RGB", (64, 64)).save(folder / "blank_cloaked.png")
+    assert re.search("from 2 faces published before; 2 photos left out, the first: ", Cloaker(apart=[folder]).notes[1])
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("absent", "expected cloaked photos or a folder of such, got nothing there"),
-        ("empty", "expected photos that cloak has made, to keep others from, got none"),
+        (
+            "empty",
+            "expected photos that cloak has made, got none that say so by their note or name; name the files them",
+        ),
+        ("blank.png", "expected published photos that show faces, got none: "),
+        ("https://example.com/x.jpg", "expected a path of this machine for --apart-from, got a URL; fetch the photos"),
     ],
 )
 def test_where_nothing_was_published_is_told(
     name: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "blank.png")
     photo = tmp_path / "a.png"
     photo.write_bytes((SAMPLES / "astronaut.png").read_bytes())
-    assert main(["protect", str(photo), "--apart-from", str(tmp_path / name)]) == 2
-    assert capsys.readouterr().err.strip().endswith(f"{tmp_path / name}: {reason}")
+    place = name if "://" in name else str(tmp_path / name)
+    assert main(["protect", str(photo), "--apart-from", place]) == 2
+    told = capsys.readouterr().err
+    assert reason in told
+    assert place in told
     assert not (tmp_path / "a_cloaked.png").exists()
+
+
+def test_a_published_photo_is_never_replaced(moments: dict[str, Path], tmp_path: Path) -> None:
+    posted = tmp_path / "posted"
+    posted.mkdir()
+    (posted / "grace.png").write_bytes(moments["grace_soft"].read_bytes())
+    command = ["protect", str(moments["grace"]), "-o", str(posted), "--overwrite", "--quiet"]
+    assert main([*command, "--apart-from", str(posted / "grace.png")]) == 1
+    assert (posted / "grace.png").read_bytes() == moments["grace_soft"].read_bytes()

@@ -121,7 +121,7 @@ def test_no_result_over_an_original_under_any_name(tmp_path: Path) -> None:
     made = layout([tmp_path / "in"], tmp_path / "out")
     for job in made.jobs:
         with pytest.raises(
-            UsageError, match="is itself a photo to protect, or of the identity, and would be overwritten"
+            UsageError, match="is itself a photo to protect, or of --identity or --apart-from, and would be overwritten"
         ):
             made.place(job, ".jpg", overwrite=True)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from cloak import Cloaker, UsageError
 from cloak.detect import FaceDetector
 from cloak.eye import Eye
-from cloak.identities import Identities, knowing, photos_among
+from cloak.identities import Identities, identity_photos, knowing
 from cloak.methods import MODES
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, stack_patches
@@ -173,7 +173,7 @@ def test_a_photo_of_the_identity_is_never_replaced(moments: dict[str, Path], tmp
     kept.write_bytes(moments["grace_soft"].read_bytes())
     options = {"out": folder, "overwrite": True}
     (report,) = quick(identity=folder).protect_files([moments["grace"]], **options)  # type: ignore[arg-type]
-    assert "is itself a photo to protect, or of the identity, and would be overwritten" in report.error
+    assert "is itself a photo to protect, or of --identity or --apart-from, and would be overwritten" in report.error
     assert kept.read_bytes() == moments["grace_soft"].read_bytes()
 
 
@@ -181,4 +181,4 @@ def test_results_are_no_photos_of_the_identity(moments: dict[str, Path], tmp_pat
     (tmp_path / "out").mkdir()
     for path in (tmp_path / "me.png", tmp_path / "out" / "me.png"):
         path.write_bytes(moments["grace"].read_bytes())
-    assert photos_among([tmp_path], tmp_path / "out") == [tmp_path / "me.png"]
+    assert identity_photos([tmp_path], tmp_path / "out") == [tmp_path / "me.png"]

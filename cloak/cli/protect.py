@@ -23,7 +23,7 @@ from cloak.cli.common import (
     tell,
 )
 from cloak.cli.engines import make_absolute
-from cloak.cli.working import Outcome, left_to_do, work
+from cloak.cli.working import Outcome, journaled, left_to_do, work
 from cloak.names import is_url, shown
 
 HINT = (
@@ -170,9 +170,13 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run and options.picture:
         raise UsageError("--picture shows what was done: leave it out with --dry-run")
     if options.identity:
-        from cloak.identities import photos_among
+        from cloak.identities import identity_photos
 
-        options.identity = photos_among(options.identity, options.out if isinstance(options.out, Path) else None)
+        options.identity = identity_photos(options.identity, options.out if isinstance(options.out, Path) else None)
+    if options.apart_from:
+        from cloak.earlier import published_among
+
+        options.apart_from = published_among(options.apart_from, journaled(options))
     _check_outputs([path for path in (options.report, options.picture) if path], options)
     if options.dry_run:
         return _show_plan(options)
@@ -213,8 +217,10 @@ def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
             if same_file(path, job.source) or same_file(path, job.target):
                 what = "a photo to protect" if same_file(path, job.source) else "where a result goes"
                 raise UsageError(f"{shown(path)}: is {what}, and would be overwritten; give another name")
-        if any(same_file(path, photo) for photo in options.identity):
-            raise UsageError(f"{shown(path)}: is a photo of the identity, and would be overwritten; give another name")
+        if any(same_file(path, photo) for photo in (*options.identity, *options.apart_from)):
+            raise UsageError(
+                f"{shown(path)}: is a photo of --identity or --apart-from, and would be overwritten; give another name"
+            )
         if os.path.lexists(path) and not options.overwrite:
             raise UsageError(f"{shown(path)}: exists already; pass --overwrite to replace it")
 

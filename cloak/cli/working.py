@@ -102,8 +102,10 @@ def left_to_do(options: argparse.Namespace, settings: "Mapping[str, object]") ->
     """
     from cloak.journal import Journal, path_of
 
-    shard, folder = _shard(options), _journaled(options)
-    layout = lay_out(options.paths, options.out, recursive=options.recursive, spared=options.identity)
+    shard, folder = _shard(options), journaled(options)
+    layout = lay_out(
+        options.paths, options.out, recursive=options.recursive, spared=[*options.identity, *options.apart_from]
+    )
     jobs = [job for job in layout.jobs if shard.holds(job)]
     if not folder:
         return Todo(layout, jobs, [])
@@ -127,11 +129,13 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
         layout = (
             stage.layout(recursive=options.recursive)
             if stage
-            else lay_out(options.paths, options.out, recursive=options.recursive, spared=options.identity)
+            else lay_out(
+                options.paths, options.out, recursive=options.recursive, spared=[*options.identity, *options.apart_from]
+            )
         )
         engine = stack.enter_context(engine_for(options, layout, make_cloaker, stage))  # loads: the bar moves meanwhile
         jobs = [job for job in layout.jobs if shard.holds(job)]
-        folder = stack.enter_context(stage.journal_folder(str(shard))) if stage else _journaled(options)
+        folder = stack.enter_context(stage.journal_folder(str(shard))) if stage else journaled(options)
         journal = _journal(folder, options, engine, shard) if folder else None
         outcome = Outcome(notes=engine.notes)
         if journal:
@@ -151,6 +155,12 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
             journal.end()
             outcome.lines = journal.report_lines() if options.report else []
     return outcome
+
+
+def _layout(options: argparse.Namespace) -> "Layout":
+    """Of photos of this machine; those of other options are never overwritten."""
+    spared = [*options.identity, *options.apart_from]
+    return lay_out(options.paths, options.out, recursive=options.recursive, spared=spared)
 
 
 def _shard(options: argparse.Namespace) -> Shard:
@@ -209,7 +219,7 @@ def _progress(options: argparse.Namespace) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _journaled(options: argparse.Namespace) -> Path | None:
+def journaled(options: argparse.Namespace) -> Path | None:
     """The folder for a journal: folders into a folder, or a cluster, are long runs."""
     long = options.engine == "ray" or any(map(is_folder, options.paths))
     return Path(options.out) if options.out and long else None
