@@ -110,7 +110,8 @@ class FaceReport:
         expected: what the benchmark lets one expect of recognisers that were never seen; None where
             it says nothing, as for surrogates of the user's choice.
         known: from how many faces in the photos of ``--identity`` the person is known.
-        apart: from how many earlier results of the person this one was led away, too (``--apart``).
+        apart: from how many faces that were published before this one was led away, too (``--apart``): the person's,
+            and of those that nobody knows the likest.
     """
 
     face: Face
