@@ -7,7 +7,7 @@ Of published photos without their originals nobody knows whose faces they show; 
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -206,12 +206,12 @@ def remember(earlier: Earlier | None, prepared: Prepared, saved: Pixels) -> None
         earlier.add(prepared, saved)
 
 
-def published_among(paths: Sequence[Path | str], out: Path | None = None) -> list[Path]:
+def published_among(paths: Sequence[Path | str], own: Collection[Path] = ()) -> list[Path]:
     """The photos that some paths mean: files, and in folders those that cloak has made, by their note or their name.
 
     Args:
         paths: files and folders of this machine.
-        out: a folder that is left out, as that of a run whose journal knows its results better.
+        own: results of the run itself, which its journal knows better; left out whatever their suffix.
 
     Returns:
         Each once, the oldest first.
@@ -225,21 +225,16 @@ def published_among(paths: Sequence[Path | str], out: Path | None = None) -> lis
             raise UsageError(f"{path}: expected a path of this machine for --apart-from, got a URL; fetch the photos")
         if not Path(path).exists():
             raise UsageError(f"{shown(path)}: expected cloaked photos or a folder of such, got nothing there")
-        named = _made_in(Path(path), out) if Path(path).is_dir() else [Path(path)]
+        named = filter(_is_cloaked, sorted(Path(path).rglob("*"))) if Path(path).is_dir() else [Path(path)]
         found |= dict.fromkeys(one.absolute() for one in named)
     if not found:
         raise UsageError(
             f"{shown(str(paths[0]))}: expected photos that cloak has made, got none that say so by their note or name; "
             "name the files themselves"
         )
-    return sorted(found, key=lambda path: (path.stat().st_mtime, path))
-
-
-def _made_in(folder: Path, out: Path | None) -> list[Path]:
-    """What cloak has made of a folder's photos, to its depth."""
-    spared = out.absolute() if out else None
-    inside = [one for one in sorted(folder.rglob("*")) if not (spared and one.absolute().is_relative_to(spared))]
-    return [one for one in inside if _is_cloaked(one)]
+    known = {path.absolute().with_suffix("") for path in own}
+    others = (path for path in found if path.with_suffix("") not in known)
+    return sorted(others, key=lambda path: (path.stat().st_mtime, path))
 
 
 def _is_cloaked(path: Path) -> bool:

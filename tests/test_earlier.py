@@ -242,7 +242,8 @@ def test_of_a_folder_those_are_published_that_cloak_has_made(moments: dict[str, 
     assert published_among([folder / "deep" / "b.png"]) == [folder / "deep" / "b.png"]
     later = Cloaker(apart=[folder])
     assert later.notes[1] == "apart: each photo is kept from the results before it and from 2 faces published before"
-    assert published_among([folder], folder / "deep") == [folder / "a_cloaked.png"]
+    assert published_among([folder], [folder / "deep" / "eileen.jpg"]) == [folder / "a_cloaked.png"]
+    assert published_among([folder / "deep"], [folder / "deep" / "eileen.png"]) == []
     assert len(published_among([folder, folder / "a_cloaked.png"])) == 2
     (folder / "broken_cloaked.jpg").write_bytes(b"no photo")
     Image.new("RGB", (64, 64)).save(folder / "blank_cloaked.png")

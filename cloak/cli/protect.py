@@ -23,7 +23,7 @@ from cloak.cli.common import (
     tell,
 )
 from cloak.cli.engines import make_absolute
-from cloak.cli.working import Outcome, journaled, left_to_do, work
+from cloak.cli.working import Outcome, left_to_do, results_of, work
 from cloak.names import is_url, shown
 
 HINT = (
@@ -176,7 +176,7 @@ def run(options: argparse.Namespace) -> int:
     if options.apart_from:
         from cloak.earlier import published_among
 
-        options.apart_from = published_among(options.apart_from, journaled(options))
+        options.apart_from = published_among(options.apart_from, results_of(options))
     _check_outputs([path for path in (options.report, options.picture) if path], options)
     if options.dry_run:
         return _show_plan(options)

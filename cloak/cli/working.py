@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from cloak import PhotoReport, UsageError
 from cloak.cli.common import tell
 from cloak.cli.engines import engine_for, stage_of
-from cloak.files import Shard, is_folder, lay_out
+from cloak.files import Shard, is_folder, lay_out, plan_jobs
 from cloak.names import shown
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def left_to_do(options: argparse.Namespace, settings: "Mapping[str, object]") ->
     """
     from cloak.journal import Journal, path_of
 
-    shard, folder = _shard(options), journaled(options)
+    shard, folder = _shard(options), _journaled(options)
     layout = lay_out(
         options.paths, options.out, recursive=options.recursive, spared=[*options.identity, *options.apart_from]
     )
@@ -135,7 +135,7 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
         )
         engine = stack.enter_context(engine_for(options, layout, make_cloaker, stage))  # loads: the bar moves meanwhile
         jobs = [job for job in layout.jobs if shard.holds(job)]
-        folder = stack.enter_context(stage.journal_folder(str(shard))) if stage else journaled(options)
+        folder = stack.enter_context(stage.journal_folder(str(shard))) if stage else _journaled(options)
         journal = _journal(folder, options, engine, shard) if folder else None
         outcome = Outcome(notes=engine.notes)
         if journal:
@@ -155,6 +155,13 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
             journal.end()
             outcome.lines = journal.report_lines() if options.report else []
     return outcome
+
+
+def results_of(options: argparse.Namespace) -> list[Path]:
+    """Where the results of a run with a journal go; without one nobody knows them when it goes on."""
+    if not _journaled(options):
+        return []
+    return [job.target for job in plan_jobs(options.paths, options.out, recursive=options.recursive)]
 
 
 def _layout(options: argparse.Namespace) -> "Layout":
@@ -219,7 +226,7 @@ def _progress(options: argparse.Namespace) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def journaled(options: argparse.Namespace) -> Path | None:
+def _journaled(options: argparse.Namespace) -> Path | None:
     """The folder for a journal: folders into a folder, or a cluster, are long runs."""
     long = options.engine == "ray" or any(map(is_folder, options.paths))
     return Path(options.out) if options.out and long else None
