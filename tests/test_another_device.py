@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 import cloak.detect
@@ -15,6 +16,7 @@ from cloak import Cloaker
 from cloak.batches import Room, perturb
 from cloak.detect import FaceDetector
 from cloak.methods import METHODS, MODES, Method
+from cloak.models import find_model
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, stack_patches
 from cloak.photo import read_photo
@@ -63,9 +65,29 @@ def test_the_loop_finds_the_same_in_batches_there(patches: list[FacePatch]) -> N
         assert (there - here).abs().mean() < 0.1 * here.abs().mean()
 
 
-def test_no_step_waits_for_the_device(patches: list[FacePatch]) -> None:
-    device, method = stand_in(), replace(MODES["mid"], steps=12, turns=1)
-    recognizers, batch = [load_recognizer(name, device) for name in SURROGATES], stack_patches(patches, device)
+def kept_apart(patches: list[FacePatch]) -> list[FacePatch]:
+    """The first face is to be kept from something, the others from nothing."""
+    torch.manual_seed(0)
+    earlier = {name: F.normalize(torch.randn(16, find_model(name).dimension or 0), dim=1) for name in SURROGATES}
+    return [replace(patches[0], earlier=earlier), *patches[1:]]
+
+
+def test_cloaks_are_kept_apart_there_each_by_itself(patches: list[FacePatch]) -> None:
+    method = replace(MODES["mid"], steps=12, turns=1, apart=1.0)
+    device = stand_in()
+    recognizers = [load_recognizer(name, device) for name in SURROGATES]
+    plain, apart = (
+        perturb(chosen, recognizers, method, device, room=Room(2)) for chosen in (patches, kept_apart(patches))
+    )
+    changes = [float((one - other).abs().mean()) for one, other in zip(plain, apart, strict=True)]
+    assert changes[0] > 0.1 / 255 > 1e-3 / 255 > changes[1]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_no_step_waits_for_the_device(apart: bool, patches: list[FacePatch]) -> None:
+    device, method = stand_in(), replace(MODES["mid"], steps=12, turns=1, apart=0.2 * apart)
+    recognizers = [load_recognizer(name, device) for name in SURROGATES]
+    batch = stack_patches(kept_apart(patches) if apart else patches, device)
     done: list[int] = []
     for _ in range(2):  # what is kept for the next face is made by the first
         WAITS.clear()
