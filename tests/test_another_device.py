@@ -75,7 +75,7 @@ def kept_apart(patches: list[FacePatch]) -> list[FacePatch]:
 def test_cloaks_are_kept_apart_there_each_by_itself(patches: list[FacePatch]) -> None:
     method = replace(MODES["mid"], steps=12, turns=1, apart=1.0)
     device = stand_in()
-    recognizers = [load_recognizer(name, device) for name in SURROGATES]
+    recognizers = [load_recognizer(name, device) for name in SURROGATES[:2]]
     plain, apart = (
         perturb(chosen, recognizers, method, device, room=Room(2)) for chosen in (patches, kept_apart(patches))
     )
@@ -83,11 +83,10 @@ def test_cloaks_are_kept_apart_there_each_by_itself(patches: list[FacePatch]) ->
     assert changes[0] > 0.1 / 255 > 1e-3 / 255 > changes[1]
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_no_step_waits_for_the_device(apart: bool, patches: list[FacePatch]) -> None:
-    device, method = stand_in(), replace(MODES["mid"], steps=12, turns=1, apart=0.2 * apart)
+def test_no_step_waits_for_the_device(patches: list[FacePatch]) -> None:
+    device, method = stand_in(), replace(MODES["mid"], steps=12, turns=1, apart=0.2)
     recognizers = [load_recognizer(name, device) for name in SURROGATES]
-    batch = stack_patches(kept_apart(patches) if apart else patches, device)
+    batch = stack_patches(kept_apart(patches), device)
     done: list[int] = []
     for _ in range(2):  # what is kept for the next face is made by the first
         WAITS.clear()
