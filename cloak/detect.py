@@ -188,3 +188,8 @@ def _is_at_edge(face: Face, shape: Sequence[int]) -> bool:
     margin = 0.6 * max(right - left, bottom - top)
     x, y = (left + right) / 2, (top + bottom) / 2
     return min(x, y, shape[1] - 1 - x, shape[0] - 1 - y) < margin
+
+
+def large_enough(faces: Iterable[Face]) -> tuple[Face, ...]:
+    """Those that can be cloaked: MIN_FACE px wide or more."""
+    return tuple(face for face in faces if face.width >= MIN_FACE)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cloak.detect import MIN_FACE, FaceDetector
+from cloak.detect import FaceDetector, large_enough
 from cloak.errors import CloakError, UsageError, sentence_on
 from cloak.files import MARK
 from cloak.identities import MOST_KIN, able, same_person
@@ -78,9 +78,12 @@ class Earlier:
 
     def add(self, prepared: Prepared, saved: Pixels) -> None:
         """Remember the faces of a photo as it was published: ``saved``, (h, w, 3) uint8."""
-        judged = [tuple(prepared.own(judge, face) for judge in self.judges) for face in prepared.faces]
-        cloaked = [self._cloaked(saved, face) for face in prepared.faces]
-        self.photos.append(tuple(map(Seen, judged, cloaked)))
+        self.photos.append(
+            tuple(
+                Seen(tuple(prepared.own(judge, face) for judge in self.judges), self._cloaked(saved, face))
+                for face in prepared.faces
+            )
+        )
 
     def _cloaked(self, saved: Pixels, face: Face) -> dict[str, Tensor]:
         embeddings = each(lambda surrogate: surrogate.embed(saved, face), self.surrogates)
@@ -91,7 +94,7 @@ class Earlier:
         return tuple(Seen(None, self._cloaked(saved, face)) for face in self._faces_of(saved))
 
     def _faces_of(self, pixels: Pixels) -> tuple[Face, ...]:
-        return tuple(face for face in self.detector.detect(pixels) if face.width >= MIN_FACE)
+        return large_enough(self.detector.detect(pixels))
 
     @one_thread_each()
     def add_published(self, paths: Sequence[Path | str]) -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloak.detect import MIN_FACE, FaceDetector
+from cloak.detect import FaceDetector, large_enough
 from cloak.errors import AlreadyCloakedError, CloakError, NoFaceError, UsageError, sentence_on
 from cloak.files import plan_jobs
 from cloak.names import is_url, shown
@@ -215,7 +215,7 @@ def _look_at(source: Path, detector: FaceDetector, limits: Limits) -> tuple[Pixe
     photo = read_photo(source, limits)
     if photo.earlier:
         raise AlreadyCloakedError(f"{shown(source)}: was cloaked before ({photo.earlier})")
-    faces = tuple(face for face in detector.detect(photo.pixels) if face.width >= MIN_FACE)
+    faces = large_enough(detector.detect(photo.pixels))
     if not faces:
         raise NoFaceError(f"{shown(source)}: no face was found in it")
     return photo.pixels, faces

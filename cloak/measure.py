@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from cloak.detect import CHECK, MIN_FACE, MIN_SCORE, SAME_FACE, FaceDetector
+from cloak.detect import CHECK, MIN_FACE, MIN_SCORE, SAME_FACE, FaceDetector, large_enough
 from cloak.expected import expect
 from cloak.fading import eye_fading
 from cloak.looks import Look, covered, overlap
@@ -97,7 +97,7 @@ def missed_faces(saved: Pixels, found: Sequence[Face], detector: FaceDetector) -
         found: all faces that were, those that were left alone too.
         detector: looks in the way of CHECK.
     """
-    seen = (face for face in detector.look(saved, CHECK) if face.width >= MIN_FACE)
+    seen = large_enough(detector.look(saved, CHECK))
     return tuple(face for face in seen if all(covered(face.box, other.box) < KNOWN for other in found))
 
 

@@ -91,15 +91,16 @@ class Watcher:
     def __init__(self, eye: Eye, identities: Tensor, jitters: Tensor, earlier: Sequence[Mapping[str, Tensor]]) -> None:
         self.eye, self.identities, self.jitters = eye, identities, jitters
         self.objective, self.apart = OBJECTIVES[eye.method.objective], eye.method.apart
-        made = [before.get(eye.recognizer.spec.name) for before in earlier]
+        made = [before.get(eye.recognizer.spec.name) for before in earlier] if self.apart else []
         self.earlier = [None if rows is None else rows.to(identities) for rows in made]
+        self.kept = any(rows is not None for rows in made)
 
     def gradient(self, patches: Tensor, views: Tensor, degradations: Sequence[Degradation]) -> Tensor:
         """The gradient through some of a step's views, (n, views, JITTER_NUMBERS), of patches that need none."""
         shown = patches.clone().requires_grad_(True)
         embeddings = self.eye.embed(shown, views, degradations)
         loss = self.objective(embeddings, self.identities).sum()
-        if self.apart and any(rows is not None for rows in self.earlier):
+        if self.kept:
             loss = loss + self.apart * likeness_to(self.earlier, embeddings).sum()
         (gradient,) = torch.autograd.grad(loss, shown)
         return gradient

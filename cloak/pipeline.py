@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from cloak.calibrate import Composition
-from cloak.detect import MIN_FACE, FaceDetector
+from cloak.detect import MIN_FACE, FaceDetector, large_enough
 from cloak.errors import CloakError, NoFaceError, SaveError
 from cloak.metadata import Metadata
 from cloak.methods import Method
@@ -75,7 +75,7 @@ def cut(photo: Photo, name: str, found: Sequence[Face], method: Method, seed: in
     Raises:
         NoFaceError: there is none, or only faces that are too small.
     """
-    faces = tuple(face for face in found if face.width >= MIN_FACE)
+    faces = large_enough(found)
     small = len(found) - len(faces)
     if not faces:
         what = (

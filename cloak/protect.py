@@ -144,7 +144,8 @@ class Cloaker:
 
         pixels, report, publish = self._protect(photo, "the photo", compose)
         publish()
-        seconds, source = time.perf_counter() - start, Path(image) if isinstance(image, (str, Path)) else None
+        seconds = time.perf_counter() - start
+        source = Path(image) if isinstance(image, (str, Path)) else None
         result = to_image(replace(photo, pixels=pixels))
         if photo.metadata.icc_profile:
             result.info["icc_profile"] = photo.metadata.icc_profile
@@ -280,7 +281,8 @@ class Cloaker:
             name: for messages.
             make: from a photo with its faces, its result and the pixels that this shows.
         """
-        prepared = self._acquainted(first := prepare(photo, name, self._detector, self.method, self.seed))
+        first = prepare(photo, name, self._detector, self.method, self.seed)
+        prepared = self._acquainted(first)
         result, saved = make(prepared)
         missed = missed_faces(saved, prepared.found, self._detector)
         if missed:

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from cloak import Cloaker, Face
 from cloak.detect import FaceDetector
 from cloak.metadata import Policy
+from cloak.methods import MODES
 from cloak.photo import read_photo
+from cloak.pipeline import Prepared, prepare
 from cloak.recognizers import Recognizer, RecognizerSpec, load_recognizer
 from cloak.types import Pixels
 
@@ -88,6 +90,11 @@ def made_up_face(left: float, top: float, width: float) -> Face:
 
 CUTS = {"eileen": ("astronaut.png", (130, 10, 330, 230)), "grace": ("grace_hopper.jpg", (120, 60, 410, 400))}
 """Of each person of the samples the file, and where the head is in it."""
+
+
+def prepared(path: Path, detector: FaceDetector) -> Prepared:
+    """A photo on its way to a cloak in mode mid."""
+    return prepare(read_photo(path), path.name, detector, MODES["mid"], 0)
 
 
 def quick(

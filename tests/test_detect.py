@@ -16,11 +16,6 @@ EYES_APART = 0.35  # of the box's width, at least, in a frontal face
 
 
 @pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector()
-
-
-@pytest.fixture(scope="module")
 def astronaut() -> Pixels:
     return read_photo(SAMPLES / "astronaut.png").pixels
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cloak.align import crop_face
 from cloak.detect import FaceDetector
 from cloak.photo import read_photo
-from cloak.recognizers import Recognizer, load_recognizer
+from cloak.recognizers import Recognizer
 from tests.helpers import SAMPLES
 
 TOLERANCE = 1e-5
@@ -36,11 +36,6 @@ class Oracle:
 @pytest.fixture(scope="module")
 def oracle() -> Oracle:
     return Oracle()
-
-
-@pytest.fixture(scope="module")
-def dlib() -> Recognizer:
-    return load_recognizer("dlib")
 
 
 def chips(paths: list[Path], recognizer: Recognizer) -> list[NDArray[np.uint8]]:

@@ -21,16 +21,11 @@ from cloak.objectives import likeness_to
 from cloak.optimize import cloak_patches
 from cloak.patches import stack_patches
 from cloak.photo import read_photo, save_bytes
-from cloak.pipeline import Prepared, prepare
 from cloak.recognizers import Recognizer
 from cloak.views import NO_JITTER
-from tests.helpers import SAMPLES, quick
+from tests.helpers import SAMPLES, prepared, quick
 
 TAKES = ("grace_mirrored", "grace_soft")
-
-
-def prepared(path: Path, detector: FaceDetector) -> Prepared:
-    return prepare(read_photo(path), path.name, detector, MODES["mid"], 0)
 
 
 @pytest.fixture

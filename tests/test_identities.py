@@ -15,15 +15,9 @@ from cloak.identities import Identities, identity_photos, knowing
 from cloak.methods import MODES
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, stack_patches
-from cloak.photo import read_photo
-from cloak.pipeline import Prepared, prepare
 from cloak.recognizers import Recognizer
 from cloak.views import NO_JITTER
-from tests.helpers import CUTS, quick
-
-
-def prepared(path: Path, detector: FaceDetector) -> Prepared:
-    return prepare(read_photo(path), path.name, detector, MODES["mid"], 0)
+from tests.helpers import CUTS, prepared, quick
 
 
 @pytest.fixture

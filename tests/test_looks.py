@@ -20,11 +20,6 @@ NEAR = 0.1  # of the face's width
 
 
 @pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector()
-
-
-@pytest.fixture(scope="module")
 def head() -> Pixels:
     """The astronaut's head with some surroundings."""
     return np.ascontiguousarray(read_photo(SAMPLES / "astronaut.png").pixels[10:230, 130:330])

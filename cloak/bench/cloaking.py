@@ -113,16 +113,18 @@ class Workshop:
             for source, reference in zip(sources, looking, strict=True)
         ]
         marks = [f"{found} {source.spec.share}" for found, source in zip(prints, sources, strict=True)]
-        keys = [
-            self._key(entry, marks, photo, (*known.get(photo.parent.name, ()), *_before(entry, photos[:index])))
-            for index, photo in enumerate(photos)
-        ]
+        keys: list[str] = []
+        before: list[str] = []
+        for photo in photos:
+            keys.append(self._key(entry, marks, photo, [*map(file_sha256, known.get(photo.parent.name, ())), *before]))
+            if entry.method.apart:  # what comes after it depends on it
+                before.append(file_sha256(photo))
         finished = {key: record for key in keys if (record := journal.get(key)) and self._intact(record)}
         on_done(len(finished))
-        earlier = self._earlier(entry)
+        earlier = self._earlier(entry) if len(finished) < len(set(keys)) else None
         todo = [(key, photo) for key, photo in zip(keys, photos, strict=True) if earlier or key not in finished]
         at_once = 1 if earlier else PHOTOS_AT_ONCE
-        for start in range(0, len(todo) if len(finished) < len(set(keys)) else 0, at_once):
+        for start in range(0, len(todo), at_once):
             chunk = todo[start : start + at_once]
             missing = [(key, photo) for key, photo in chunk if key not in finished]
             made = self._make(entry, [photo for _, photo in missing], known, place, earlier)
@@ -135,10 +137,11 @@ class Workshop:
                 earlier.recall((photo, self.out / record["output"]) for photo, record in results)
         return [finished[key] | {"source": str(photo)} for key, photo in zip(keys, photos, strict=True)]
 
-    def _key(self, entry: Entry, surrogates: Sequence[str], photo: Path, known: Sequence[Path]) -> str:
-        """A hash of all that decides a cloaked file, but the code; with what can be read of it."""
+    def _key(self, entry: Entry, surrogates: Sequence[str], photo: Path, others: Sequence[str]) -> str:
+        """A hash of all that decides a cloaked file, but the code, with what can be read of it; ``others``: the hashes
+        of further photos that do."""
         settings = [asdict(entry.method), surrogates, self.seed, self.device.type, photo.parent.name]
-        settings += [file_sha256(path) for path in known]
+        settings += others
         if entry.files:
             with suppress(CloakError, OSError):
                 settings.append(file_sha256(cloaked_file(photo, entry.files)))
@@ -201,11 +204,9 @@ class Workshop:
         if not photos:
             return Identities()
         if (photos, surrogates) not in self.met:
-            recognizers = [self.recognizer(reference) for reference in surrogates]
-            if surrogates not in self.judges:
-                self.judges[surrogates] = judges_of(recognizers, self.device)
+            recognizers, judges = self._looking_and_judging(surrogates)
             try:
-                found = Identities.of(photos, self.detector, recognizers, self.judges[surrogates])
+                found = Identities.of(photos, self.detector, recognizers, judges)
             except CloakError:  # none of them shows a face: the photo is cloaked all the same
                 found = Identities()
             self.met[photos, surrogates] = found
@@ -215,8 +216,14 @@ class Workshop:
         """For cloaks that are kept apart from those before them."""
         if not entry.method.apart:
             return None
-        recognizers = [self.recognizer(reference) for reference in entry.surrogates]
-        return Earlier(self.detector, recognizers, judges_of(recognizers, self.device))
+        return Earlier(self.detector, *self._looking_and_judging(tuple(entry.surrogates)))
+
+    def _looking_and_judging(self, surrogates: tuple[str, ...]) -> tuple[list[Recognizer], tuple[Recognizer, ...]]:
+        """The surrogates, and who tells people apart for them."""
+        recognizers = [self.recognizer(reference) for reference in surrogates]
+        if surrogates not in self.judges:
+            self.judges[surrogates] = judges_of(recognizers, self.device)
+        return recognizers, self.judges[surrogates]
 
     def _perturb(self, prepared: Sequence[Prepared], entry: Entry) -> list[list[Tensor]]:
         """Of each photo the perturbations of its faces; none where nothing is made here."""
@@ -246,11 +253,6 @@ class Workshop:
             "lpips": self.lpips(original, saved) if self.lpips else None,
             **seen,
         }
-
-
-def _before(entry: Entry, photos: Sequence[Path]) -> Sequence[Path]:
-    """The photos whose cloaks decide what comes after them."""
-    return photos if entry.method.apart else ()
 
 
 @contextmanager

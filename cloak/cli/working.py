@@ -103,9 +103,7 @@ def left_to_do(options: argparse.Namespace, settings: "Mapping[str, object]") ->
     from cloak.journal import Journal, path_of
 
     shard, folder = _shard(options), _journaled(options)
-    layout = lay_out(
-        options.paths, options.out, recursive=options.recursive, spared=[*options.identity, *options.apart_from]
-    )
+    layout = _layout(options)
     jobs = [job for job in layout.jobs if shard.holds(job)]
     if not folder:
         return Todo(layout, jobs, [])
@@ -126,13 +124,7 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
         bar = stack.enter_context(_progress(options))
         show = show_progress(bar, options.quiet)
         stage = stage_of(options)
-        layout = (
-            stage.layout(recursive=options.recursive)
-            if stage
-            else lay_out(
-                options.paths, options.out, recursive=options.recursive, spared=[*options.identity, *options.apart_from]
-            )
-        )
+        layout = stage.layout(recursive=options.recursive) if stage else _layout(options)
         engine = stack.enter_context(engine_for(options, layout, make_cloaker, stage))  # loads: the bar moves meanwhile
         jobs = [job for job in layout.jobs if shard.holds(job)]
         folder = stack.enter_context(stage.journal_folder(str(shard))) if stage else _journaled(options)
