@@ -95,7 +95,8 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_weights_folder:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Many small layers: on a busy machine a second thread makes them ten times slower."""
+    """As a piece of the product's work: the same bits each time. (On two threads a sum may come out otherwise, and on
+    a busy machine many small layers are ten times slower.)"""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -25,6 +25,8 @@ from cloak.recognizers import Recognizer
 from cloak.views import NO_JITTER
 from tests.helpers import SAMPLES, prepared, quick
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TAKES = ("grace_mirrored", "grace_soft")
 
 

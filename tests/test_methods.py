@@ -20,6 +20,8 @@ from cloak.views import NO_JITTER
 from cloak.visibility import dssim_map, face_mean, regions_of
 from tests.helpers import made_up_face, smooth_noise
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LEARNING = [name for name in METHODS if find_method(name, 0.009).steps]
 
 

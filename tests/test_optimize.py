@@ -15,6 +15,8 @@ from cloak.views import NO_JITTER, Degradation
 from cloak.visibility import dssim_map, face_mean, regions_of
 from tests.helpers import made_up_face, smooth_noise, tiny_recognizer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 METHOD = replace(MODES["mid"], steps=30, turns=15)
 
 
