@@ -8,6 +8,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+TEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-slow check fuzz bench format setup setup-dev clean
 
@@ -15,7 +16,7 @@ demo: setup
 	$(BIN)/cloak protect samples --mode high --out demo --overwrite --picture demo/before_after.png
 
 test: setup-dev
-	$(BIN)/python -m pytest
+	$(TEST)
 
 test-slow: setup-dev
 	$(BIN)/python -m pytest -m slow
@@ -24,7 +25,7 @@ check: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(TEST)
 
 FILES ?= 20000
 

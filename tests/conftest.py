@@ -19,7 +19,7 @@ from tests.stand_in import POSSIBLE, stand_in
 
 if POSSIBLE:
     stand_in()  # before the first backward pass, when PyTorch counts its devices
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")))
 
 
 @pytest.fixture(autouse=True)

@@ -236,11 +236,14 @@ def test_dry_run(
 
 
 @ANY_BYTES
-def test_names_of_any_bytes_and_with_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff[red]\n.png"))
+def test_names_of_any_bytes_and_with_markup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd = Path(os.fsdecode(b"\xff[red]\n.png"))
     odd.write_bytes(make("png"))
     report = tmp_path / "r.jsonl"
-    assert main(["protect", str(odd), "-o", str(tmp_path / "out"), "--report", str(report)]) == FAILURE
+    assert main(["protect", str(odd), "-o", "out", "--report", str(report)]) == FAILURE
     output = capsys.readouterr()
     assert "\\udcff[red]\\n.png" in output.out.replace("\n", "")
     assert output.err.count("\n") == 1
