@@ -1,6 +1,6 @@
 """Eyes do not fade: a cloak may redraw them, but not take their contrast away.
 
-Grey, milky eyes are what viewers of cloaks named most, at any DSSIM (benchmarks/README.md, which also says
+Grey, milky eyes are what viewers of cloaks named most, at any DSSIM (benchmarks/TRIED.md, which also says
 how little of the bound was seen in a blind comparison). Fading is told from other changes by regression:
 within a small Gaussian window the changed picture is about slope * original + something else, and a slope
 below 1 is contrast that is gone. The windows lie on a grid around the eyes; their size goes by the face.

@@ -19,7 +19,7 @@ ROOM = 0.8
 
 APART = 0.2
 """Weight of the likeness to earlier cloaks, where these are to be kept apart: two cloaks of a person are then
-about as unlike as a cloak and a clean photo; see benchmarks/README.md."""
+about as unlike as a cloak and a clean photo; see benchmarks/TRIED.md."""
 
 FEWEST_STEPS, MOST_STEPS = 20, 1000
 """That a user may ask for: with fewer the surrogates are hardly seen, with more nothing is gained."""
