@@ -79,6 +79,14 @@ def test_the_specification_decides_the_fingerprint(tmp_path: Path) -> None:
     assert len(marks) == 2
 
 
+def test_a_threshold_is_stated_by_the_specification(tmp_path: Path) -> None:
+    colour_model(tmp_path)
+    text = 'file = "colours.onnx"\n[embedding]\nthreshold = 0.28'
+    assert load_evaluator(specification(tmp_path, text)).threshold == 0.28
+    assert load_evaluator("sface").threshold is None
+    assert load_evaluator("dlib").threshold is None  # the manifest's is for another form of its embeddings
+
+
 def test_a_python_function_gets_aligned_crops() -> None:
     evaluator = load_evaluator("tests.test_bench_evaluators:colours")
     photo, face = smooth_noise(160, 160, 3), made_up_face(40, 30, 70)

@@ -80,7 +80,7 @@ def test_a_face_that_was_not_found_is_not_matched() -> None:
     lost = Faces(np.array([[np.nan, np.nan]], dtype=np.float32), np.array([0]))
     probes = faces([[1, 0], [1, 0.2]], [0, 1]).joined(lost)
     nobody = Faces(np.zeros((0, 2), np.float32), np.zeros(0, np.int64))
-    found = attack(probes, gallery, nobody, {0.1: 0.9})
+    found = attack(probes, gallery, nobody, {"0.1": 0.9})
     assert found["psr@0.1"].values.tolist() == [0.0, 1.0]
     assert found["unmatched@0.1"].values.tolist() == [0.0, 1.0, 1.0]
 
@@ -154,7 +154,7 @@ def test_whitening_makes_photos_of_one_person_differ_alike_in_all_directions() -
 
 def test_sanity_identical_photos_are_always_matched_and_strangers_hardly_ever() -> None:
     people = crowd(60, 5, noise=0.4, dimension=64)
-    thresholds = {0.01: threshold_at_far(impostor_scores(people), 0.01)}
+    thresholds = {"0.01": threshold_at_far(impostor_scores(people), 0.01)}
     alone = Faces(people.embeddings, np.arange(len(people.people)))
     none = Faces(np.zeros((0, 64), np.float32), np.zeros(0, np.int64))
     same = attack(alone, alone, none, thresholds)

@@ -18,7 +18,7 @@ from cloak.bench.page import data_uri, html
 from cloak.bench.report import write_report
 from cloak.bench.tables import main_table, markdown, sections
 from cloak.bench.text import Cell, Table, number, plain, table_markdown
-from tests.bench_results import ODD, made_up_results, measures
+from tests.bench_results import ODD, estimate, made_up_results, measures
 from tests.helpers import smooth_noise
 
 
@@ -146,6 +146,20 @@ def test_lpips_has_a_column_only_where_it_was_measured(results: dict[str, Any]) 
     results["entries"][0]["visibility"]["lpips"] = 0.0123
     assert "photo: LPIPS" in markdown(results)
     assert ".0123" in markdown(results)
+
+
+def test_a_stated_threshold_stands_beside_those_that_were_found(results: dict[str, Any]) -> None:
+    assert "stated" not in markdown(results)
+    first = results["evaluators"][0]
+    first["thresholds"]["stated"], first["false_accepts"] = 0.281, {"stated": 0.00012}
+    first["clean_tar"]["stated"] = estimate(0.934)
+    measures = results["entries"][-1]["records"][0]["measures"]
+    measures["psr@stated"] = estimate(0.765)
+    text = markdown(results)
+    assert "| .281 | 1.2e-04 | .934" in text
+    assert "| - | - | - |" in text  # the other evaluator
+    assert "PSR at the stated threshold" in text
+    assert ".765" in text
 
 
 def test_markdown_escapes_names(results: dict[str, Any]) -> None:

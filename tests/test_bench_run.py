@@ -13,6 +13,7 @@ from PIL import Image, ImageEnhance
 
 from cloak.bench import cloaking
 from cloak.bench.cloaking import Workshop
+from cloak.bench.evaluators import Evaluator, load_evaluator
 from cloak.bench.protocol import Entry, Protocol, read_protocol
 from cloak.bench.run import run_protocol
 from cloak.bench.store import EmbeddingStore, Journal
@@ -83,7 +84,13 @@ def record(results: dict[str, Any], entry: str, scenario: str, condition: str = 
     return dict(found)
 
 
-def test_results_hold_what_the_photos_say(protocol: Protocol, tree: Path, tmp_path: Path) -> None:
+def test_results_hold_what_the_photos_say(
+    protocol: Protocol, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stating(*arguments: Any, **options: Any) -> Evaluator:
+        return replace(load_evaluator(*arguments, **options), threshold=1.0)
+
+    monkeypatch.setattr("cloak.bench.run.load_evaluator", stating)
     results, shown = run_protocol(protocol, tree, tmp_path / "out")
     none, noise = results["entries"]
     assert (none["name"], none["files"], none["unchanged"], none["dssim"]) == ("none", 4, 4, None)
@@ -99,11 +106,14 @@ def test_results_hold_what_the_photos_say(protocol: Protocol, tree: Path, tmp_pa
         assert changed["measures"]["similarity"]["value"] != untouched["clean"]["similarity"]["value"]
         assert changed["measures"]["detected"]["value"] == 1.0
         assert {"tar@0.1", "psr@0.1", "rank5", "nearest", "linear", "adaptive"} < set(changed["measures"])
+        assert changed["measures"]["psr@stated"]["value"] == 1.0  # nothing is as like as that
     after_jpeg = record(results, "noise@0.009", "evasion", "jpeg75")
     assert "adaptive" not in after_jpeg["measures"]
     assert after_jpeg["clean"] != record(results, "noise@0.009", "evasion")["clean"]
     assert results["dataset"]["unreadable"][0].startswith("distractors/broken.jpg: ")
     assert results["dataset"]["distractors"] == 2
+    (described,) = results["evaluators"]
+    assert (described["thresholds"]["stated"], described["false_accepts"]["stated"]) == (1.0, 0.0)
     (sanity,) = results["sanity"]
     assert sanity["identical"]["psr@0.1"]["value"] == 0.0
     assert sanity["identical"]["similarity"]["value"] == pytest.approx(1.0)

@@ -1,10 +1,15 @@
 """Results -> tables of the evaluators: what they achieve without a cloak, and whether the measures can be trusted."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from cloak.bench.lookup import (
+    STATED,
     Results,
     measured,
     rates,
     role,
+    states_a_threshold,
     without_cloak,
 )
 from cloak.bench.text import DASH, Cell, Table, alone, number, row
@@ -18,7 +23,7 @@ ENOUGH_IMPOSTORS = 10
 
 def evaluator_table(results: Results) -> Table:
     """Thresholds and what each evaluator achieves without a cloak."""
-    fars = rates(results)
+    fars, stated = rates(results), states_a_threshold(results)
     rows = [
         row(
             evaluator["name"],
@@ -28,6 +33,7 @@ def evaluator_table(results: Results) -> Table:
                 for far in fars
                 for cell in (number(evaluator["thresholds"].get(far)), alone(evaluator["clean_tar"].get(far) or {}))
             ),
+            *(_stated(evaluator) if stated else ()),
             f"{evaluator['genuine_pairs']:,}",
             f"{evaluator['impostor_pairs']:,}",
             number(evaluator["detected"]),
@@ -35,6 +41,7 @@ def evaluator_table(results: Results) -> Table:
         for evaluator in results["evaluators"]
     ]
     columns = [heading for far in fars for heading in (f"threshold at FAR {far}", f"clean TAR@{far}")]
+    columns += ["threshold as stated", "FAR there", "clean TAR there"] if stated else []
     return Table(
         "Evaluators on clean photos",
         "Thresholds are cosines, found on all pairs of clean photos of different people, distractors included."
@@ -42,6 +49,14 @@ def evaluator_table(results: Results) -> Table:
         ("evaluator", "role", *columns, "genuine pairs", "impostor pairs", "faces found"),
         tuple(rows),
     )
+
+
+def _stated(evaluator: Mapping[str, Any]) -> tuple[Cell | str, ...]:
+    """The threshold that an evaluator's makers state, and what it means on these photos; dashes where there is none."""
+    threshold = evaluator["thresholds"].get(STATED)
+    if threshold is None:
+        return (DASH, DASH, DASH)
+    return (number(threshold), f"{evaluator['false_accepts'][STATED]:.1e}", alone(evaluator["clean_tar"][STATED]))
 
 
 def _few_impostors(results: Results) -> str:

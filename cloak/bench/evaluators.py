@@ -45,12 +45,14 @@ class Evaluator:
         locate: the person's face in a photo, in the form that ``embed`` takes; None where the
             detector finds none. Evaluators that share a detector share this function.
         embed: (photo, what ``locate`` gave) -> embedding. Compared by cosine.
+        threshold: cosine at or above which its makers take two faces for one person; None where none is stated.
     """
 
     name: str
     fingerprint: str
     locate: Callable[[Pixels], Any]
     embed: Callable[[Pixels, Any], Embedding]
+    threshold: float | None = None
 
 
 def load_evaluator(reference: str, *, folder: Path | None = None, device: torch.device | str = "cpu") -> Evaluator:
@@ -79,7 +81,9 @@ def load_evaluator(reference: str, *, folder: Path | None = None, device: torch.
         raise UsageError(f"{error}; an evaluator can also be dlib-cpp or insightface:FOLDER") from None
     recognizer = load_source(source, device, gradients=False)
     mark = fingerprint(recognizer.fingerprint, MTCNN)
-    return Evaluator(source.name, mark, locate_by_mtcnn(str(device)), embed_by(recognizer, device))
+    # here embeddings are compared as they come, so what is stated for others says nothing
+    threshold = None if recognizer.embedding_mean.any() else recognizer.spec.threshold
+    return Evaluator(source.name, mark, locate_by_mtcnn(str(device)), embed_by(recognizer, device), threshold)
 
 
 def central_face(faces: Sequence[Face], pixels: Pixels) -> Face | None:

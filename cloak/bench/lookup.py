@@ -19,11 +19,19 @@ Estimate = Mapping[str, Any]
 USUAL_FAR = 1e-3
 """The false-accept rate that tables lead with."""
 
+STATED = "stated"
+"""Among an evaluator's thresholds, by false-accept rates, the one that its makers state."""
+
 
 def rates(results: Results) -> tuple[str, ...]:
     """False-accept rates as the keys name them, the one that tables lead with first."""
     given = [float(far) for far in results["protocol"]["fars"]]
     return tuple(f"{far:g}" for far in sorted(given, key=lambda far: abs(math.log10(far / USUAL_FAR))))
+
+
+def states_a_threshold(results: Results) -> bool:
+    """Whether the makers of an evaluator do."""
+    return any(STATED in evaluator["thresholds"] for evaluator in results["evaluators"])
 
 
 def evaluators(results: Results) -> tuple[str, ...]:

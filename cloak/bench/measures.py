@@ -225,7 +225,7 @@ def in_numbers(estimate: Estimate) -> dict[str, Any]:
 
 
 def attack(
-    probes: Faces, gallery: Faces, distractors: Faces, thresholds: Mapping[float, float]
+    probes: Faces, gallery: Faces, distractors: Faces, thresholds: Mapping[str, float]
 ) -> dict[str, Observations]:
     """Everything that a tracker gets out of probes and a gallery, but for the adaptive probe.
 
@@ -233,15 +233,15 @@ def attack(
         probes: photos to put a name to.
         gallery: photos with names.
         distractors: further people in the gallery.
-        thresholds: false-accept rate -> threshold.
+        thresholds: by their names.
     """
     scores = genuine_scores(probes, gallery)
     ranks = identification_ranks(probes, gallery.joined(distractors))
     alone = identification_ranks(probes, gallery)
-    result = {f"tar@{far:g}": scores.where(scores.values >= t) for far, t in thresholds.items()}
+    result = {f"tar@{name}": scores.where(scores.values >= t) for name, t in thresholds.items()}
     result |= not_matched(scores, thresholds)
     whole = genuine_scores(probes, gallery, found=False)
-    result |= {f"unmatched@{far:g}": whole.where(~(whole.values >= t)) for far, t in thresholds.items()}
+    result |= {f"unmatched@{name}": whole.where(~(whole.values >= t)) for name, t in thresholds.items()}
     return result | {
         "similarity": scores,
         "rank1": ranks.where(ranks.values < 1),
@@ -251,9 +251,9 @@ def attack(
     }
 
 
-def not_matched(scores: Observations, thresholds: Mapping[float, float]) -> dict[str, Observations]:
-    """For each false-accept rate ``psr@FAR``: 1 for a genuine score below the threshold, else 0."""
-    return {f"psr@{far:g}": scores.where(scores.values < t) for far, t in thresholds.items()}
+def not_matched(scores: Observations, thresholds: Mapping[str, float]) -> dict[str, Observations]:
+    """For each threshold ``psr@NAME``: 1 for a genuine score below it, else 0."""
+    return {f"psr@{name}": scores.where(scores.values < t) for name, t in thresholds.items()}
 
 
 def roc(genuine: Floats, impostors: Floats, rates: Sequence[float]) -> list[float]:

@@ -78,7 +78,7 @@ def run_protocol(
         if entry.files:
             check_files(entry.name, entry.files, _photos_of(entry, dataset))
     clean = _embed_clean(gaze, dataset, entries, tell)
-    judge = Score.of(dataset, clean, [evaluator.name for evaluator in evaluators], protocol)
+    judge = Score.of(dataset, clean, {evaluator.name: evaluator.threshold for evaluator in evaluators}, protocol)
     journal = Journal(out / JOURNAL)
     made = _cloak_all(workshop, entries, dataset, journal, tell)
     shown = show(workshop, entries, to_show, dataset, journal, partial(_known, dataset), tell)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from cloak.bench.conditions import CONDITIONS
 from cloak.bench.lookup import (
+    STATED,
     Entry,
     Results,
     conditions,
@@ -15,6 +16,7 @@ from cloak.bench.lookup import (
     ordered_entries,
     rates,
     record,
+    states_a_threshold,
     tested_entries,
 )
 from cloak.bench.scenarios import TITLES
@@ -39,7 +41,8 @@ def scenario_tables(results: Results) -> tuple[Table, ...]:
 
 def _scenario_table(results: Results, entry: Entry) -> Table:
     first, *others = rates(results)
-    measures = [*((f"psr@{far}", f"PSR@{far}") for far in others), *MEASURES]
+    stated = [(f"psr@{STATED}", "PSR at the stated threshold")] if states_a_threshold(results) else []
+    measures = [*((f"psr@{far}", f"PSR@{far}") for far in others), *stated, *MEASURES]
     rows = []
     for name in evaluators(results):
         for scenario, title in TITLES.items():

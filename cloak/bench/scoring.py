@@ -9,6 +9,7 @@ import numpy as np
 
 from cloak.bench.datasets import Dataset
 from cloak.bench.embedding import Album
+from cloak.bench.lookup import STATED
 from cloak.bench.measures import (
     STRANGER,
     Faces,
@@ -42,7 +43,7 @@ class Score:
         evaluators: for the results: name, thresholds, clean rates.
         impostors: evaluator -> sorted cosines of all pairs of different people.
         strangers: evaluator -> the distractors.
-        thresholds: evaluator -> false-accept rate -> threshold.
+        thresholds: evaluator -> false-accept rate, or STATED -> threshold.
         known: measures without a cloak, which many entries share.
     """
 
@@ -52,17 +53,24 @@ class Score:
     evaluators: list[dict[str, Any]]
     impostors: Mapping[str, Floats]
     strangers: Mapping[str, Faces]
-    thresholds: Mapping[str, Mapping[float, float]]
+    thresholds: Mapping[str, Mapping[str, float]]
     known: dict[Any, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, dataset: Dataset, clean: Album, evaluators: Sequence[str], protocol: Protocol) -> "Score":
-        """Find the thresholds on all pairs of clean photos of different people, strangers included."""
+    def of(cls, dataset: Dataset, clean: Album, evaluators: Mapping[str, float | None], protocol: Protocol) -> "Score":
+        """Find the thresholds on all pairs of clean photos of different people, strangers included.
+
+        Args:
+            dataset: people and strangers.
+            clean: their embedded photos.
+            evaluators: name -> threshold that its makers state, if they do.
+            protocol: with the false-accept rates.
+        """
         photos = [
             (path, number) for number, person in enumerate(dataset.people) for path in (*person.cloaked, *person.clean)
         ]
         impostors, strangers, thresholds, described = {}, {}, {}, []
-        for name in evaluators:
+        for name, stated in evaluators.items():
             own = clean.faces(name, [(path, "saved") for path, _ in photos], [number for _, number in photos])
             unknown = [(path, "saved") for path in dataset.distractors]
             other = clean.faces(name, unknown, [STRANGER] * len(unknown))
@@ -73,16 +81,19 @@ class Score:
                     f"{name}: expected faces in photos of two people or more, got none or one; look at --data, and "
                     "whether the evaluator gives numbers for a single crop"
                 )
-            thresholds[name] = {far: threshold_at_far(impostors[name], far) for far in protocol.fars}
+            thresholds[name] = {f"{far:g}": threshold_at_far(impostors[name], far) for far in protocol.fars}
+            if stated is not None:
+                thresholds[name][STATED] = stated
             genuine = _pairs_within(own)
             described.append(
                 {
                     "name": name,
-                    "thresholds": {f"{far:g}": value for far, value in thresholds[name].items()},
+                    "thresholds": thresholds[name],
                     "clean_tar": {
-                        f"{far:g}": _estimate(genuine.where(genuine.values >= t), protocol)
-                        for far, t in thresholds[name].items()
+                        by: _estimate(genuine.where(genuine.values >= t), protocol)
+                        for by, t in thresholds[name].items()
                     },
+                    "false_accepts": {by: float((impostors[name] >= t).mean()) for by, t in thresholds[name].items()},
                     "genuine_pairs": len(genuine.values),
                     "impostor_pairs": len(impostors[name]),
                     "detected": float(everyone.found.mean()),
