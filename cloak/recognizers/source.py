@@ -103,7 +103,7 @@ class Source:
         Raises:
             UsageError: the file cannot be read.
         """
-        model = _code_of(self.entry) if self.file is None else self.sha256 or model_sha256(self.file)
+        model = code_of(self.entry) if self.file is None else self.sha256 or model_sha256(self.file)
         beside = [model_sha256(path) for path in external_files(self.file)] if self.file else []
         shown = asdict(replace(self.spec, name="", threshold=None))
         del shown["share"]
@@ -275,7 +275,7 @@ def model_sha256(path: Path) -> str:
         raise UsageError(f"{path}: expected a model file, got {error.strerror}") from None
 
 
-def _code_of(entry: str) -> str:
+def code_of(entry: str) -> str:
     """An entry, and the hash of its module's file, so that changed code is noticed."""
     try:
         found = find_spec(entry.partition(":")[0])
