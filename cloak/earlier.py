@@ -7,7 +7,7 @@ Of published photos without their originals nobody knows whose faces they show; 
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,12 +21,10 @@ from cloak.files import MARK
 from cloak.identities import MOST_KIN, able, same_person
 from cloak.names import is_url, shown
 from cloak.photo import LIMITS, SUFFIXES, TRUSTED, Limits, read_photo
-from cloak.pipeline import Prepared
+from cloak.pipeline import Own, Prepared
 from cloak.recognizers import Recognizer
 from cloak.threads import each, one_thread_each
 from cloak.types import Face, Pixels
-
-Own = Callable[[Recognizer, Face], Tensor]
 
 MOST_PHOTOS = 300
 """So many results are remembered, the latest: a run that goes on looks at them again, at one to four a second."""
@@ -71,9 +69,10 @@ class Earlier:
     @property
     def note(self) -> str:
         """What a user should know of them, before a run."""
-        faces = sum(map(len, self.photos))
+        faces, problems = sum(map(len, self.photos)), len(self.problems)
         published = f" and from {faces} face{'s' * (faces > 1)} published before" if faces else ""
-        left_out = f"; {len(self.problems)} photos left out, the first: {self.problems[0]}" if self.problems else ""
+        photos = f"{problems} photo{'s' * (problems > 1)}"
+        left_out = f"; {photos} left out, the first: {self.problems[0]}" if problems else ""
         return f"apart: each photo is kept from the results before it{published}{left_out}"
 
     def add(self, prepared: Prepared, saved: Pixels) -> None:
@@ -196,11 +195,7 @@ def keep_apart(prepared: Prepared, earlier: Earlier | None) -> Prepared:
     """The same photo, its patches with what was made of its people's photos before."""
     if earlier is None:
         return prepared
-    patches = tuple(
-        replace(patch, earlier=earlier.of(prepared.own, face))
-        for patch, face in zip(prepared.patches, prepared.faces, strict=True)
-    )
-    return replace(prepared, patches=patches)
+    return prepared.learning(lambda patch, face: replace(patch, earlier=earlier.of(prepared.own, face)))
 
 
 def remember(earlier: Earlier | None, prepared: Prepared, saved: Pixels) -> None:

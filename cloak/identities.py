@@ -18,7 +18,7 @@ from cloak.errors import AlreadyCloakedError, CloakError, NoFaceError, UsageErro
 from cloak.files import plan_jobs
 from cloak.names import is_url, shown
 from cloak.photo import LIMITS, Limits, read_photo
-from cloak.pipeline import Prepared
+from cloak.pipeline import Own, Prepared
 from cloak.recognizers import Recognizer
 from cloak.threads import one_thread_each
 from cloak.types import Face, Pixels
@@ -120,17 +120,17 @@ class Identities:
         strangers = sum(not count for count in known) if self.sources else 0
         return (f"of {len(known)} faces, {strangers} in no other photo of the identity",) if strangers else ()
 
-    def kin(self, pixels: Pixels, face: Face) -> dict[str, Tensor]:
+    def kin(self, own: Own, face: Face) -> dict[str, Tensor]:
         """The embeddings of the faces that every judge takes for the same person's; of each photo one.
 
         Args:
-            pixels: (h, w, 3) uint8, of another photo.
+            own: embeds the faces of another photo.
             face: in it.
 
         Returns:
             Surrogate -> (k, d), at most MOST_KIN, the most similar first; nothing where there is none.
         """
-        similar = [known @ judge.embed(pixels, face) for judge, known in zip(self.judges, self.judged, strict=True)]
+        similar = [known @ own(judge, face) for judge, known in zip(self.judges, self.judged, strict=True)]
         best = same_person(self.judges, similar, self.photo_of)
         return {name: rows[best] for name, rows in self.embeddings.items()} if best else {}
 
@@ -187,12 +187,7 @@ def knowing(prepared: Prepared, identities: Identities) -> Prepared:
     """The same photo, its patches with what is known of the people."""
     if not identities.sources:
         return prepared
-    pixels = prepared.photo.pixels
-    patches = tuple(
-        replace(patch, kin=identities.kin(pixels, face))
-        for patch, face in zip(prepared.patches, prepared.faces, strict=True)
-    )
-    return replace(prepared, patches=patches)
+    return prepared.learning(lambda patch, face: replace(patch, kin=identities.kin(prepared.own, face)))
 
 
 def _by_content(photos: Iterable[Path]) -> tuple[dict[str, Path], list[str]]:

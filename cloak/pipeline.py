@@ -35,6 +35,10 @@ SAMPLE_PIXELS, TILE = 3_000_000, 256
 """Of a photo several times as large, so many pixels tell the size of its file, in square tiles."""
 
 
+Own = Callable[[Recognizer, Face], Tensor]
+"""A recogniser's embedding of a face of one photo, (d,) of length 1."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A photo on its way.
@@ -45,6 +49,7 @@ class Prepared:
         patches: of these.
         small: how many faces are left alone, since they are too small.
         found: all faces, these too.
+        made: embeddings of the same photo that are at hand.
     """
 
     photo: Photo
@@ -52,12 +57,18 @@ class Prepared:
     patches: tuple[FacePatch, ...]
     small: int = 0
     found: tuple[Face, ...] = ()
+    made: Own | None = None
 
     @cached_property
-    def own(self) -> Callable[[Recognizer, Face], Tensor]:
-        """A recogniser's embedding of a face of the photo as it was read, (d,) of length 1; each is made once."""
+    def own(self) -> Own:
+        """Of the photo as it was read; each is made once."""
         pixels = self.photo.pixels  # and not self, which would hold itself then
-        return cache(lambda recognizer, face: recognizer.embed(pixels, face))
+        return self.made or cache(lambda recognizer, face: recognizer.embed(pixels, face))
+
+    def learning(self, learn: Callable[[FacePatch, Face], FacePatch]) -> "Prepared":
+        """The same photo, its patches with what is learned of their faces."""
+        patches = (learn(patch, face) for patch, face in zip(self.patches, self.faces, strict=True))
+        return replace(self, patches=tuple(patches), made=self.own)
 
 
 def prepare(photo: Photo, name: str, detector: FaceDetector, method: Method, seed: int) -> Prepared:
