@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cloak.errors import UsageError
+from cloak.errors import UsageError, in_a_line
 
 
 def find_attribute(entry: str, kind: str) -> Any:
@@ -23,5 +23,6 @@ def find_attribute(entry: str, kind: str) -> Any:
         sys.path.append(str(Path.cwd()))  # where users have their module; an installed command does not look there
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a user's module raises what it comes upon
-        raise UsageError(f"expected module:{kind} that can be imported, got {entry!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # a user's module raises what it comes upon, or ends as a command does
+        what = in_a_line(error) if isinstance(error, Exception) else "it ends the process when it is imported"
+        raise UsageError(f"expected module:{kind} that can be imported, got {entry!r}: {what}") from error

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cloak.align import crop_face
-from cloak.bench.embedding import look
+from cloak.bench.embedding import Gaze, look
 from cloak.bench.evaluators import Evaluator, central_face, load_evaluator, locate_by_mtcnn
 from cloak.bench.measures import unit
+from cloak.bench.store import EmbeddingStore
 from cloak.errors import CloakError, UsageError
 from cloak.photo import read_photo
 from cloak.recognizers import ARCFACE, InputSpec, load_recognizer
 from cloak.recognizers.onnx_file import onnx_session
 from cloak.types import Face, Pixels
+from cloak.weights import file_sha256
 from tests.helpers import ROOT, SAMPLES, made_up_face, smooth_noise
 
 HOPPER = SAMPLES / "grace_hopper.jpg"
@@ -109,32 +111,42 @@ def test_a_function_of_whole_photos_finds_the_face_itself(tmp_path: Path, monkey
     module = tmp_path / "service_of_a_test.py"
     module.write_text(
         "def embed(photo):\n"
-        "    answers = {1: [3.0, 4.0], 2: None, 3: [1.0, 2.0, 3.0], 4: [0.0, 0.0], 5: 'a face'}\n"
+        "    answers = {1: [3e30, 4e30], 2: None, 3: [[1, 2]], 4: [0.0, 0.0], 5: ['a', 'face'], 7: [1.0, 1e999]}\n"
         "    return answers[int(photo[0, 0, 0])]\n"
+        "embed.threshold = 0.25\n"
     )
     monkeypatch.chdir(tmp_path)
     evaluator = load_evaluator("photo:service_of_a_test:embed")
-    assert evaluator.name == "service_of_a_test.embed"
+    assert (evaluator.name, evaluator.threshold) == ("service_of_a_test.embed", 0.25)
 
     def seen(answer: int) -> NDArray[np.float32] | None:
         return look(np.full((8, 8, 3), answer, np.uint8), [evaluator])[evaluator.name]
 
-    np.testing.assert_array_equal(seen(1), np.array([3.0, 4.0], np.float32))
+    found = seen(1)
+    assert found is not None
+    assert found.tolist() == pytest.approx([0.6, 0.8])
     assert seen(2) is None
-    for answer, message in (
-        (3, r"one d for all photos.*after \[2\]"),
-        (4, "not all 0"),
-        (5, "ValueError"),
-        (6, "KeyError"),
-    ):
-        with pytest.raises(UsageError, match=rf"photo:service_of_a_test:embed: expected .*{message}"):
+    wrong = ((3, "shape"), (4, r"\[0.0, 0.0\]"), (5, "shape .* of <U4"), (6, "KeyError: 6"), (7, r"\[1.0, inf\]"))
+    for answer, message in wrong:
+        with pytest.raises(UsageError, match=rf"photo:service_of_a_test:embed: expected .* or None; got {message}"):
             seen(answer)
-        evaluator = load_evaluator("photo:service_of_a_test:embed")
-        seen(1)
-    module.write_text(module.read_text() + "\n# changed\n")
+    (tmp_path / "beside.py").write_text("")
     assert load_evaluator("photo:service_of_a_test:embed").fingerprint != evaluator.fingerprint
     with pytest.raises(UsageError, match="module:function that can be imported, got 'service_of_a_test:absent'"):
         load_evaluator("photo:service_of_a_test:absent")
+    (tmp_path / "script_of_a_test.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(UsageError, match="got 'script_of_a_test:embed': it ends the process when it is imported"):
+        load_evaluator("photo:script_of_a_test:embed")
+
+
+def test_embeddings_of_another_length_are_refused_and_not_kept(tmp_path: Path) -> None:
+    lengths = iter((3, 4))
+    evaluator = Evaluator("grown", "1", lambda pixels: pixels, lambda pixels, place: np.ones(next(lengths), np.float32))
+    gaze = Gaze([evaluator], EmbeddingStore(tmp_path / "kept.sqlite"))
+    gaze.embed(HOPPER, ["saved"])
+    with pytest.raises(UsageError, match=r"grown: expected embeddings of one length, got 4 .* 3; .*kept\.sqlite"):
+        gaze.embed(HOPPER, ["jpeg75"])
+    assert not gaze.store.get(file_sha256(HOPPER), "jpeg75", "1")[0]
 
 
 def test_a_known_recogniser_is_compared_by_its_plain_cosine() -> None:

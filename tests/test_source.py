@@ -134,6 +134,8 @@ def test_what_stands_for_nothing_gets_advice(weights: Path, reference: str, mess
         ('file = "a.onnx"\n[embedding]\nthreshold = "0.3"', r"threshold of embedding as a cosine .*; got '0\.3'"),
         ('file = "a.onnx"\n[embedding]\nthreshold = 5', "a cosine similarity, between -1 and 1; got 5"),
         ('file = "a.onnx"\n[embedding]\nthreshold = nan', "a cosine similarity, between -1 and 1; got nan"),
+        ('file = "a.onnx"\n[embedding]\ntreshold = 0.3', "expected of embedding .*threshold.*; got treshold"),
+        ('file = "a.onnx"\n[embedding]\ndistance = "euclidean"', 'distance of embedding as "cosine", got .euclidean.'),
         ('file = "a.onnx"\n[embedding]\nfar = "one in 1000"', "far of embedding as a share of pairs"),
         ('file = "a\\u0000b"', "expected file to be a string, got"),
         ('file = "a.onnx"\n[input]\nscale = inf', "a positive one or three"),

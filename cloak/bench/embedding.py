@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from cloak.bench.evaluators import Evaluator
 from cloak.bench.measures import Faces, unit
 from cloak.bench.store import EmbeddingStore
 from cloak.errors import CloakError, UsageError
+from cloak.names import shown
 from cloak.photo import read_photo
 from cloak.types import Pixels
 from cloak.weights import file_sha256
@@ -25,10 +26,17 @@ Embedded = Mapping[str, NDArray[np.float32] | None]
 
 @dataclass(frozen=True)
 class Gaze:
-    """Evaluators, and what they have seen so far."""
+    """Evaluators, and what they have seen so far.
+
+    Attributes:
+        evaluators: that look.
+        store: of embeddings.
+        lengths: evaluator -> how many numbers its embeddings have.
+    """
 
     evaluators: Sequence[Evaluator]
     store: EmbeddingStore
+    lengths: dict[str, int] = field(default_factory=dict)
 
     def embed(self, path: Path, conditions: Iterable[str]) -> dict[str, Embedded]:
         """One photo under each condition.
@@ -45,11 +53,21 @@ class Gaze:
             place = (hashlib.sha256(repr(seen().shape).encode() + seen().tobytes()).hexdigest(), "pixels")
         kept = {e.name: self.store.get(*place, e.fingerprint) for e in self.evaluators}
         missing = [evaluator for evaluator in self.evaluators if not kept[evaluator.name][0]]
+        found = look(seen(), missing) if missing else {}
+        self._of_one_length({name: embedding for name, (_, embedding) in kept.items()} | found)
         if missing:
-            found = look(seen(), missing)
             self.store.put(*place, {e.fingerprint: found[e.name] for e in missing})
             kept |= {name: (True, embedding) for name, embedding in found.items()}
         return {name: None if raw is None else unit(raw) for name, (_, raw) in kept.items()}
+
+    def _of_one_length(self, embedded: Embedded) -> None:
+        """Refuse embeddings that cannot be compared with those before them."""
+        for name, embedding in embedded.items():
+            if embedding is not None and self.lengths.setdefault(name, len(embedding)) != len(embedding):
+                raise UsageError(
+                    f"{name}: expected embeddings of one length, got {len(embedding)} numbers after "
+                    f"{self.lengths[name]}; if its model has changed, delete {shown(self.store.path)}, which keeps them"
+                )
 
 
 def look(pixels: Pixels, evaluators: Sequence[Evaluator]) -> dict[str, NDArray[np.float32] | None]:
@@ -99,8 +117,8 @@ def embed_all(
         try:
             for condition, embedded in gaze.embed(path, conditions).items():
                 album.embedded[path, condition] = embedded
-        except UsageError:  # not the photo's fault
-            raise
+        except UsageError as error:  # not the photo's fault
+            raise UsageError(f"{error} (at {shown(path)})") from error
         except CloakError as error:
             album.failed[path] = str(error)
         on_done(number, len(wanted))

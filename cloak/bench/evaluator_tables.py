@@ -45,6 +45,7 @@ def evaluator_table(results: Results) -> Table:
     return Table(
         "Evaluators on clean photos",
         "Thresholds are cosines, found on all pairs of clean photos of different people, distractors included."
+        + (" Others are stated in the evaluators' specifications." if stated else "")
         + _few_impostors(results),
         ("evaluator", "role", *columns, "genuine pairs", "impostor pairs", "faces found"),
         tuple(rows),
@@ -52,11 +53,13 @@ def evaluator_table(results: Results) -> Table:
 
 
 def _stated(evaluator: Mapping[str, Any]) -> tuple[Cell | str, ...]:
-    """The threshold that an evaluator's makers state, and what it means on these photos; dashes where there is none."""
+    """What an evaluator's specification states, and what it means on these photos; dashes where there is none."""
     threshold = evaluator["thresholds"].get(STATED)
     if threshold is None:
         return (DASH, DASH, DASH)
-    return (number(threshold), f"{evaluator['false_accepts'][STATED]:.1e}", alone(evaluator["clean_tar"][STATED]))
+    accepted, pairs = evaluator["false_accepts"][STATED], evaluator["impostor_pairs"]
+    far = number(accepted, 5) if accepted else f"less than 1 in {pairs:,}"
+    return (number(threshold), far, alone(evaluator["clean_tar"][STATED]))
 
 
 def _few_impostors(results: Results) -> str:

@@ -46,7 +46,8 @@ class Evaluator:
         locate: the person's face in a photo, in the form that ``embed`` takes; None where the
             detector finds none. Evaluators that share a detector share this function.
         embed: (photo, what ``locate`` gave) -> embedding. Compared by cosine.
-        threshold: cosine at or above which its makers take two faces for one person; None where none is stated.
+        threshold: cosine at or above which it takes two faces for one person, as its specification states;
+            None where that states none.
     """
 
     name: str

@@ -20,7 +20,7 @@ USUAL_FAR = 1e-3
 """The false-accept rate that tables lead with."""
 
 STATED = "stated"
-"""Among an evaluator's thresholds, by false-accept rates, the one that its makers state."""
+"""Among an evaluator's thresholds, by false-accept rates, the one that its specification states."""
 
 
 def rates(results: Results) -> tuple[str, ...]:
@@ -30,7 +30,7 @@ def rates(results: Results) -> tuple[str, ...]:
 
 
 def states_a_threshold(results: Results) -> bool:
-    """Whether the makers of an evaluator do."""
+    """Whether the specification of an evaluator does."""
     return any(STATED in evaluator["thresholds"] for evaluator in results["evaluators"])
 
 

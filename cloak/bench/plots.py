@@ -179,7 +179,8 @@ def roc_curves(results: Results, entries: Sequence[Entry]) -> Figure:
         axes = panels[evaluator["name"]]
         # fewer false accepts than one pair cannot be told apart
         known = fars >= 1.0 / max(evaluator["impostor_pairs"], 1)
-        axes.plot(fars[known], as_numbers(evaluator["roc"])[known], color=CLEAN, linewidth=2, label="clean")
+        if evaluator["roc"]:
+            axes.plot(fars[known], as_numbers(evaluator["roc"])[known], color=CLEAN, linewidth=2, label="clean")
         for entry, shade in zip(entries, shades(len(entries)), strict=True):
             rate = curve_of(entry, evaluator["name"], "roc")
             if len(rate):

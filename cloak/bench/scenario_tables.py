@@ -20,7 +20,7 @@ from cloak.bench.lookup import (
     tested_entries,
 )
 from cloak.bench.scenarios import TITLES
-from cloak.bench.text import Cell, Table, compared, row, span
+from cloak.bench.text import DASH, Cell, Table, compared, row, span
 
 MEASURES = (
     ("similarity", "similarity"),
@@ -48,7 +48,7 @@ def _scenario_table(results: Results, entry: Entry) -> Table:
         for scenario, title in TITLES.items():
             found = record(entry, name, scenario)
             if found:
-                cells = [_both(found, measure) for measure, _ in measures]
+                cells = [_both(found, measure) if measure in found["measures"] else DASH for measure, _ in measures]
                 rows.append(row(name, title, _both(found, f"psr@{first}", interval=True), *cells))
     photos = f"{entry['photos']} of {most_photos(results)} photos of each person"
     return Table(

@@ -63,7 +63,7 @@ class Score:
         Args:
             dataset: people and strangers.
             clean: their embedded photos.
-            evaluators: name -> threshold that its makers state, if they do.
+            evaluators: name -> threshold that its specification states, if it does.
             protocol: with the false-accept rates.
         """
         photos = [

@@ -33,7 +33,7 @@ class EmbeddingStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._connection = _connect(path, "embeddings")
+        self.path, self._connection = path, _connect(path, "embeddings")
 
     def get(self, content: str, condition: str, fingerprint: str) -> tuple[bool, NDArray[np.float32] | None]:
         """(whether it is there, the embedding)."""

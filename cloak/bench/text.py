@@ -172,6 +172,11 @@ WORDS: tuple[tuple[str, str], ...] = (
         "threshold for this FAR. Higher protects better. Part of it is owed to the evaluator's own mistakes, which "
         "is why the rate of the same comparisons without a cloak (clean) stands beside every number.",
     ),
+    (
+        "Stated threshold",
+        "The one that an evaluator's specification states: its makers', or one that was measured elsewhere. Which "
+        "FAR it means on these photos stands among the evaluators.",
+    ),
     ("Evasion", "The tracker meets a cloaked photo, and has clean photos with names. The usual case at first."),
     (
         "Poisoning",

@@ -78,7 +78,8 @@ def add_parser(commands: "Subparsers") -> None:
         parser,
         "--evaluators",
         "EVALUATOR",
-        "instead of the protocol's: dlib, dlib-cpp, SPEC.toml, module:function, insightface:DIR",
+        "instead of the protocol's: dlib, dlib-cpp, SPEC.toml, module:function of crops, photo:module:function "
+        "of whole photos, insightface:DIR",
     )
     parser.add_argument("--resume", action="store_true", help="finish an earlier run in the same folder")
     add_device(parser)

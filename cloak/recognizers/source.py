@@ -45,6 +45,12 @@ KEYS: Mapping[str, type] = {
 }
 """What a specification may hold, of which kind."""
 
+EMBEDDING_KEYS = frozenset({"dimension", "distance", "threshold", "far", "true_accept_rate", "measured_on"})
+"""What its table ``embedding`` may hold."""
+
+COSINE = "cosine"
+"""How embeddings are compared."""
+
 KINDS = {str: "a string", dict: "a table", bool: "true or false", int: "a whole number"}
 """These kinds in words."""
 
@@ -103,7 +109,7 @@ class Source:
         Raises:
             UsageError: the file cannot be read.
         """
-        model = code_of(self.entry) if self.file is None else self.sha256 or model_sha256(self.file)
+        model = _code_of(self.entry) if self.file is None else self.sha256 or model_sha256(self.file)
         beside = [model_sha256(path) for path in external_files(self.file)] if self.file else []
         shown = asdict(replace(self.spec, name="", threshold=None))
         del shown["share"]
@@ -195,6 +201,7 @@ def read_specification(path: Path) -> Source:
             raise UsageError(f"{path}: expected {key} to be {KINDS[KEYS[key]]}, got {value!r}")
     file = resolve(given["file"], path.parent) if "file" in given else None
     try:
+        _check_embedding(given.get("embedding", {}))
         return _from_entry(str(given.get("name", path.stem)), given, file)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
@@ -244,6 +251,18 @@ def _number(entry: Mapping[str, Any], key: str, least: float, most: float, what:
     return float(value)
 
 
+def _check_embedding(embedding: Mapping[str, Any]) -> None:
+    """Refuse what a user's table ``embedding`` says that nobody reads."""
+    unknown = set(embedding) - EMBEDDING_KEYS
+    if unknown:
+        raise UsageError(f"expected of embedding {', '.join(sorted(EMBEDDING_KEYS))}; got {', '.join(sorted(unknown))}")
+    if embedding.get("distance", COSINE) != COSINE:
+        raise UsageError(
+            f'expected distance of embedding as "{COSINE}", got {embedding["distance"]!r}; for embeddings of '
+            "length 1 a Euclidean distance d is a cosine of 1 - d * d / 2"
+        )
+
+
 def resolve(path: str, folder: Path | None) -> Path:
     """A path with ``~`` and variables filled in, relative to ``folder``."""
     return (folder or Path()) / Path(os.path.expandvars(path)).expanduser()
@@ -275,7 +294,7 @@ def model_sha256(path: Path) -> str:
         raise UsageError(f"{path}: expected a model file, got {error.strerror}") from None
 
 
-def code_of(entry: str) -> str:
+def _code_of(entry: str) -> str:
     """An entry, and the hash of its module's file, so that changed code is noticed."""
     try:
         found = find_spec(entry.partition(":")[0])
