@@ -8,7 +8,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-TEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+TEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadfile
 
 .PHONY: demo test test-slow check fuzz bench format setup setup-dev clean
 
