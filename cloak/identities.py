@@ -118,7 +118,8 @@ class Identities:
     def unknown_among(self, known: Sequence[int]) -> tuple[str, ...]:
         """What a user should know of faces, from how many faces each is known; nothing without photos."""
         strangers = sum(not count for count in known) if self.sources else 0
-        return (f"of {len(known)} faces, {strangers} in no other photo of the identity",) if strangers else ()
+        faces = f"{len(known)} face{'s' * (len(known) > 1)}"
+        return (f"of {faces}, {strangers} in no other photo of the identity",) if strangers else ()
 
     def kin(self, own: Own, face: Face) -> dict[str, Tensor]:
         """The embeddings of the faces that every judge takes for the same person's; of each photo one.

@@ -11,7 +11,7 @@ import os
 import time
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -267,14 +267,21 @@ class Journal:
         assert self._file is not None
         # where processes write to one file, Windows adds to where its end was
         turn = FileLock(self.path.with_suffix(".turn")) if os.name == "nt" else nullcontext()
-        with turn:
-            self._file.write(json.dumps(record, ensure_ascii=True) + "\n")
-            self._file.flush()
+        try:
+            with turn:
+                self._file.write(json.dumps(record, ensure_ascii=True) + "\n")
+                self._file.flush()
+        except OSError as error:
+            raise UsageError(
+                f"{shown(self.path)}: cannot be written: {error.strerror or error}; the run ends, and the same "
+                "command goes on where it was"
+            ) from error
 
     def close(self) -> None:
         """Let go of the file and the lock."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # told when it was written
+                self._file.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -300,4 +307,9 @@ def _of(job: Job, stamp: str, output: Path | None) -> dict[str, str]:
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Which settings are others, in a few words each."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    return ", ".join(f"{name} was {before.get(name, 'none')}, now {now.get(name, 'none')}" for name in names)
+    return ", ".join(
+        "other photos of --identity"
+        if name == "identity" and before.get(name) and now.get(name)
+        else f"{name} was {before.get(name, 'none')}, now {now.get(name, 'none')}"
+        for name in names
+    )

@@ -176,9 +176,10 @@ class PhotoReport:
         if self.protected or self.error or self.skipped:
             return self.error or self.skipped
         still = sum(not face.protected for face in self.faces)
+        faces = f"{len(self.faces)} face{'s' * (len(self.faces) > 1)}"
         advice = "; try a stronger --mode" if self.mode != "high" else "; high is the strongest --mode"
         reasons = [
-            f"{still} of {len(self.faces)} faces still match the original{advice}" if still else "",
+            f"{still} of {faces} still match{'es' * (still == 1)} the original{advice}" if still else "",
             _missed(self.missed) if self.missed else "",
         ]
         what = "; ".join(reason for reason in reasons if reason)

@@ -166,11 +166,11 @@ def test_a_face_that_still_matches_is_not_called_protected(
     assert main(["protect", str(photo)]) == FAILURE
     output = capsys.readouterr()
     assert "NOT PROTECTED" in output.out
-    assert f"cloak: {photo}: 1 of 1 faces still match the original; try a stronger --mode" in output.err
+    assert f"cloak: {photo}: 1 of 1 face still matches the original; try a stronger --mode" in output.err
     assert main(["protect", str(photo), "--mode", "high", "--overwrite", "--quiet"]) == FAILURE
     assert (
         capsys.readouterr().err
-        == f"cloak: {photo}: 1 of 1 faces still match the original; high is the strongest --mode\n"
+        == f"cloak: {photo}: 1 of 1 face still matches the original; high is the strongest --mode\n"
     )
 
 

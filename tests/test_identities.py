@@ -118,7 +118,7 @@ def test_what_shows_no_face_is_cloaked_or_cannot_be_read_is_left_out_and_counted
     reports = list(cloaker.protect_files([moments["grace"], moments["eileen"]], tmp_path / "out"))
     assert [report.faces[0].known for report in reports] == [1, 0]
     assert reports[0].notes == ()
-    assert reports[1].notes == ("of 1 faces, 1 in no other photo of the identity",)
+    assert reports[1].notes == ("of 1 face, 1 in no other photo of the identity",)
 
 
 @pytest.mark.parametrize(

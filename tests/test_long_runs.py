@@ -1,6 +1,9 @@
 """Runs that are cut short go on; several share a folder."""
 
+import errno
+import io
 import json
+import os
 import random
 import re
 import signal
@@ -117,6 +120,17 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
         pytest.raises(UsageError, match="another run of cloak is at work in it"),
     ):
         Journal.open(tmp_path, SETTINGS)
+
+
+def test_a_full_disk_ends_the_run_in_a_sentence(tmp_path: Path) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Journal.open(tmp_path, {}) as journal:
+        journal._file = Full()
+        with pytest.raises(UsageError, match=r"journal\.jsonl: cannot be written: No space left on .*; the run ends"):
+            journal.end()
 
 
 def test_journals_that_cannot_be_used(tmp_path: Path) -> None:

@@ -209,6 +209,10 @@ def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
             f"{shown(paths[0])}: expected two files for --report and --picture, got one; give another name"
         )
     for path in paths:
+        if path.is_dir():
+            raise UsageError(
+                f"{shown(path)}: expected a file for --report and --picture, got a folder; give a name in it"
+            )
         if not path.absolute().parent.is_dir() and path.parent != options.out:
             raise UsageError(
                 f"{shown(path)}: expected a file in a folder that exists, got none at {shown(path.parent)}"
@@ -227,6 +231,9 @@ def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
 
 def _show_plan(options: argparse.Namespace) -> int:
     """Say what would be done; the exit code that doing it could at best have."""
+    urls = [place for place in (*options.paths, options.out) if isinstance(place, str)]
+    if urls:
+        raise UsageError(f"{shown(urls[0])}: expected photos and a folder of this machine for --dry-run, got a URL")
     cloaker = _cloaker(options)
     todo = left_to_do(options, cloaker.settings)
     plans = [cloaker.plan_job(job, todo.layout, overwrite=options.overwrite) for job in todo.jobs]
@@ -253,7 +260,8 @@ def _print_summary(outcome: Outcome, *, hint: bool) -> None:
 
     print("\n".join(outcome.notes))
     if outcome.earlier:
-        print(f"done before: {outcome.earlier} photos, {outcome.earlier_failed} of them not protected")
+        photos = f"{outcome.earlier} photo{'s' * (outcome.earlier > 1)}"
+        print(f"done before: {photos}, {outcome.earlier_failed} of them not protected")
     if outcome.counts.total() > len(outcome.reports):
         print(", ".join(f"{count} {what}" for what, count in outcome.counts.items()))
         return

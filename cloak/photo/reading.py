@@ -242,7 +242,7 @@ def _mend_transparency(image: Image.Image, data: bytes) -> None:
 def _check_size(image: Image.Image, data: bytes, limits: Limits) -> None:
     pixels = image.width * image.height
     if pixels > limits.pixels:
-        raise _too_large(limits, f"{pixels / 1e6:.0f}")
+        raise _too_large(limits, f"{pixels / 1e6:.3g}")
     scans = count_scans(data) if image.format in ("JPEG", "MPO") else 0
     if scans > limits.scans:
         raise PhotoError(f"expected a JPEG of at most {limits.scans} scans, got {scans}; save it anew first")
