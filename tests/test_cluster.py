@@ -219,16 +219,19 @@ def test_who_keeps_the_journal_may_be_lost(
         assert all(journal.has(job) for job in layout.jobs)
 
 
-def differing() -> Cloaker:
-    """As if every machine had other models."""
-    cloaker = quick_cloaker("default")
-    cloaker.seed = os.getpid()
-    return cloaker
+class Differing(Slow):
+    """As if every machine had other models; slow, so that the second is there before the first has done all."""
+
+    def __call__(self) -> Cloaker:
+        cloaker = super().__call__()
+        cloaker.seed = os.getpid()
+        return cloaker
 
 
 def test_machines_must_not_differ(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
     with pytest.raises(CloakError, match="has other models or another cloak than the first machine"):
-        run(lay_out([photos], tmp_path), tmp_path, differing)
+        run(lay_out([photos], out), out, Differing(tmp_path))
 
 
 def test_a_notary_that_begins_again_knows_who_is_at_work(tmp_path: Path) -> None:
