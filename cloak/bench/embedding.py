@@ -54,11 +54,11 @@ class Gaze:
         kept = {e.name: self.store.get(*place, e.fingerprint) for e in self.evaluators}
         missing = [evaluator for evaluator in self.evaluators if not kept[evaluator.name][0]]
         found = look(seen(), missing) if missing else {}
-        self._of_one_length({name: embedding for name, (_, embedding) in kept.items()} | found)
+        embedded = {name: embedding for name, (_, embedding) in kept.items()} | found
+        self._of_one_length(embedded)
         if missing:
             self.store.put(*place, {e.fingerprint: found[e.name] for e in missing})
-            kept |= {name: (True, embedding) for name, embedding in found.items()}
-        return {name: None if raw is None else unit(raw) for name, (_, raw) in kept.items()}
+        return {name: None if raw is None else unit(raw) for name, raw in embedded.items()}
 
     def _of_one_length(self, embedded: Embedded) -> None:
         """Refuse embeddings that cannot be compared with those before them."""
