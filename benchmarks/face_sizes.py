@@ -6,6 +6,9 @@ One photo of each person is resized (LFW's faces are about 95 px wide), saved as
 each mode with what ships, and compared with the person's other photos as they are. Evaluators and
 their thresholds at a false-accept rate of 1e-3 come from a result of ``cloak bench``. Each cloaked
 photo is kept in ``--work``, so a run that was cut short goes on; after a change of the loop take another.
+
+The files may grow by half and no more, as large ones may: the figures are for small faces in these, too, and what
+``cloak protect`` makes of small files is better (``saved_formats.py``).
 """
 
 import argparse
@@ -16,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cloak import pipeline
 from cloak.bench.datasets import read_dataset
 from cloak.bench.embedding import Gaze
 from cloak.bench.evaluators import load_evaluator
@@ -42,6 +46,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
+    pipeline.ROOM = 0
     evaluators = [load_evaluator(str(HERE / f"evaluators/{name}.toml")) for name in EVALUATORS]
     gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
     thresholds = thresholds_of(json.loads(options.results.read_text()))

@@ -17,14 +17,15 @@ from torch import Tensor
 
 from cloak.detect import FaceDetector, large_enough
 from cloak.errors import CloakError, UsageError, sentence_on
-from cloak.files import MARK
 from cloak.identities import MOST_KIN, able, same_person
 from cloak.names import is_url, shown
-from cloak.photo import LIMITS, SUFFIXES, TRUSTED, Limits, read_photo
+from cloak.photo import LIMITS, SUFFIXES, TRUSTED, Limits, read_note, read_photo
 from cloak.pipeline import Own, Prepared
 from cloak.recognizers import Recognizer
 from cloak.threads import each, one_thread_each
 from cloak.types import Face, Pixels
+from cloak.walk import MARK
+from cloak.words import amount
 
 MOST_PHOTOS = 300
 """So many results are remembered, the latest: a run that goes on looks at them again, at one to four a second."""
@@ -70,9 +71,8 @@ class Earlier:
     def note(self) -> str:
         """What a user should know of them, before a run."""
         faces, problems = sum(map(len, self.photos)), len(self.problems)
-        published = f" and from {faces} face{'s' * (faces > 1)} published before" if faces else ""
-        photos = f"{problems} photo{'s' * (problems > 1)}"
-        left_out = f"; {photos} left out, the first: {self.problems[0]}" if problems else ""
+        published = f" and from {amount(faces, 'face')} published before" if faces else ""
+        left_out = f"; {amount(problems, 'photo')} left out, the first: {self.problems[0]}" if problems else ""
         return f"apart: each photo is kept from the results before it{published}{left_out}"
 
     def add(self, prepared: Prepared, saved: Pixels) -> None:
@@ -238,7 +238,4 @@ def published_among(paths: Sequence[Path | str], own: Collection[Path] = ()) -> 
 def _is_cloaked(path: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
         return False
-    try:
-        return MARK in path.stem or bool(read_photo(path).earlier)
-    except (CloakError, OSError, MemoryError):
-        return False
+    return MARK in path.stem or bool(read_note(path))

@@ -4,7 +4,7 @@ CloakError
 ├── PhotoError                a photo cannot be read, or is of a kind that cannot be written back
 │   ├── NoFaceError           it was read, but no face was found in it
 │   ├── BarredError           rights, the limits or memory bar the way to it
-│   └── AlreadyCloakedError  it was cloaked before
+│   └── AlreadyCloakedError   it was cloaked before
 ├── SaveError                 the protected photo cannot be written
 ├── DeviceError               a GPU failed, or its memory did not suffice
 │   └── LostDeviceError       it failed, and this process can use it no more
@@ -36,7 +36,7 @@ class BarredError(PhotoError):
 
 
 class AlreadyCloakedError(PhotoError):
-    """A photo carries the note that an earlier cloak left in it."""
+    """A photo carries the note that an earlier cloak left in it, or lies beside its own result."""
 
 
 class SaveError(CloakError):

@@ -2,19 +2,15 @@
 
 import hashlib
 import os
-import stat
 import sys
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloak.errors import UsageError
 from cloak.names import shown
-from cloak.photo import SUFFIXES
-
-MARK = "_cloaked"
-"""What a protected photo's name gets when it lies beside its original."""
+from cloak.walk import MARK, identity_of, is_folder, photos_of, same_file
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ def plan_jobs(paths: Iterable[Path], out: Path | None = None, *, recursive: bool
     seen: set[str] = set()
     jobs = []
     for path in paths:
-        for source, relative, error in _photos_of(path, out, recursive):
+        for source, relative, error in photos_of(path, out, recursive):
             if (place := os.path.abspath(source)) in seen and not error:  # noqa: PTH100
                 continue
             seen.add(place)
@@ -110,42 +106,39 @@ class Layout:
 
     @classmethod
     def of(cls, jobs: Sequence[Job], spared: Iterable[Path] = ()) -> "Layout":
-        originals = frozenset(_identity(path) for path in (*(job.source for job in jobs), *spared))
+        originals = frozenset(identity_of(path) for path in (*(job.source for job in jobs), *spared))
         return cls(jobs, originals, {name_key(job.target) for job in jobs})
 
-    def place(self, job: Job, suffix: str, *, overwrite: bool = False) -> Path:
-        """Where a job's result goes, now that the suffix of its format is known; the photo's own is replaced.
+    def place(self, job: Job, suffix: str) -> Path:
+        """Where a job's result goes, now that the suffix of its format is known; the photo's own stays its own.
 
         Raises:
-            UsageError: an original lies there, or a link leads out of the folder for the results;
-                or a file exists and ``overwrite`` is off.
+            UsageError: an original lies there, or a link leads out of the folder for the results.
         """
         target = job.target
         if target.suffix != suffix:
             again = job.ours if job.ours and job.ours.suffix == suffix else None
             target = again or free_name(target.with_suffix(suffix), self.taken)
-        self.check(target, job, overwrite=overwrite)
+        self.check(target, job)
         return target
 
     def reserve(self, root: Path, results: Iterable[str]) -> None:
         """Results of earlier runs below ``root``: no other photo's, renamed for its format, takes their names."""
         self.taken.update(name_key(root / result) for result in results)
 
-    def check(self, path: Path, job: Job, *, overwrite: bool = False) -> None:
-        """Refuse to write a job's result over an original, outside of the folder, or over what may not go.
+    def check(self, path: Path, job: Job) -> None:
+        """Refuse to write a job's result over an original, or outside of the folder.
 
         Raises:
             UsageError: with the reason.
         """
-        if _identity(path) in self.originals:
+        if identity_of(path) in self.originals:
             raise UsageError(
                 f"{shown(path)}: is itself a photo to protect, or of --identity or --apart-from, and would be "
                 "overwritten; pass another folder with -o"
             )
         if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(job.root)):
             raise UsageError(f"{shown(path)}: a link leads out of {shown(job.root)}, where results go; remove the link")
-        if os.path.lexists(path) and not job.may_replace(path, overwrite):
-            raise UsageError(f"{shown(path)}: exists already; pass --overwrite to replace it")
 
 
 @dataclass(frozen=True)
@@ -194,11 +187,6 @@ def lay_out(
     return Layout.of(plan_jobs([Path(path) for path in listed], where, recursive=recursive), spared)
 
 
-def same_file(a: Path, b: Path) -> bool:
-    """Whether two paths lead to one file or folder, through whatever links; they need not exist."""
-    return _identity(a) == _identity(b)
-
-
 def stamp_of(path: Path) -> str:
     """What changes when a file is changed: its size and time; empty where there is none."""
     try:
@@ -217,77 +205,6 @@ def free_name(target: Path, taken: set[str]) -> Path:
     return free
 
 
-def is_folder(path: Path) -> bool:
-    """As ``Path.is_dir``, which some names that no file can have make fail."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
 def name_key(path: Path) -> str:
     """Equal for names that some file systems take for one: in other cases, or with accents composed or not."""
     return unicodedata.normalize("NFC", str(path)).casefold()
-
-
-def _is_junction(folder: str, name: str) -> bool:
-    """Whether a folder is Windows' kind of link to a folder, which ``os.walk`` would follow."""
-    try:
-        tag = getattr(Path(folder, name).lstat(), "st_reparse_tag", 0)
-    except (OSError, ValueError):
-        return False
-    return bool(tag) and tag == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", None)
-
-
-def _identity(path: Path) -> str | tuple[int, int]:
-    """What is the same for all names of a file: its device and number, or, where there is none, its real path."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return os.path.realpath(path)  # unlike Path.resolve, it bears loops of links
-    if not found.st_ino:  # some drives of Windows number no files
-        return os.path.normcase(os.path.realpath(path))
-    return found.st_dev, found.st_ino
-
-
-def _photos_of(path: Path, out: Path | None, recursive: bool) -> Iterator[tuple[Path, Path, str]]:
-    """(photo, its path below the output folder, error) of a file or folder."""
-    if not is_folder(path):
-        yield path, Path(path.name), ""
-        return
-    unreadable: list[OSError] = []
-    found = False
-    for folder, folders, names in os.walk(path, onerror=unreadable.append):
-        inner = [name for name in folders if not _is_junction(folder, name)] if recursive else []
-        folders[:] = sorted(name for name in inner if not (out and same_file(Path(folder, name), out)))
-        for source in (Path(folder, name) for name in photo_names(names)):
-            found = True
-            yield source, source.relative_to(path), ""
-    for error in unreadable:
-        where = Path(os.fsdecode(error.filename))
-        yield where, Path(where.name), f"{shown(where)}: cannot be read: {error.strerror}"
-    if not found and not unreadable:
-        yield path, Path(path.name), no_photos(path, recursive=recursive)
-
-
-def no_photos(folder: Path | str, *, recursive: bool) -> str:
-    """What is said of a folder, or a URL, that has none."""
-    advice = "" if recursive else "; pass --recursive to look deeper"
-    return f"{shown(folder)}: expected a folder with photos, got one with none{advice}"
-
-
-def photo_names(names: Iterable[str]) -> list[str]:
-    """The photos among the names in one folder, sorted; without results that lie beside their originals."""
-    photos = [name for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
-    stems = {Path(name).stem for name in photos}
-    return sorted(name for name in photos if not original_of(Path(name).stem, stems))
-
-
-def original_of(stem: str, stems: Collection[str], marks: Sequence[str] = (MARK,)) -> str:
-    """Whose result a photo is by its name, which has a mark, perhaps with the number of ``free_name``; empty where it
-    is nobody's among the stems."""
-    for mark in marks:
-        original, found, number = stem.rpartition(mark)
-        if found and original in stems and (not number or number.removeprefix("_").isdecimal()):
-            return original
-    return ""

@@ -23,6 +23,7 @@ from cloak.recognizers import Recognizer
 from cloak.threads import one_thread_each
 from cloak.types import Face, Pixels
 from cloak.weights import file_sha256
+from cloak.words import amount
 
 ITSELF = 0.98
 """A face that is so similar to another is that face, in the same photo, and tells nothing new."""
@@ -113,13 +114,12 @@ class Identities:
             return ""
         faces, photos = len(self.photo_of), len(self.sources)
         others = f"; {len(self.problems)} left out, the first: {self.problems[0]}" if self.problems else ""
-        return f"identity: {faces} face{'s' * (faces > 1)} in {photos} photo{'s' * (photos > 1)}{others}"
+        return f"identity: {amount(faces, 'face')} in {amount(photos, 'photo')}{others}"
 
     def unknown_among(self, known: Sequence[int]) -> tuple[str, ...]:
         """What a user should know of faces, from how many faces each is known; nothing without photos."""
         strangers = sum(not count for count in known) if self.sources else 0
-        faces = f"{len(known)} face{'s' * (len(known) > 1)}"
-        return (f"of {faces}, {strangers} in no other photo of the identity",) if strangers else ()
+        return (f"of {amount(len(known), 'face')}, {strangers} in no other photo of the identity",) if strangers else ()
 
     def kin(self, own: Own, face: Face) -> dict[str, Tensor]:
         """The embeddings of the faces that every judge takes for the same person's; of each photo one.

@@ -9,10 +9,9 @@ and not finished is ours to write again. Names of results are below the folder, 
 import json
 import os
 import time
-from collections import ChainMap
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -20,7 +19,8 @@ from typing import Any, TextIO
 from filelock import FileLock, Timeout
 
 from cloak.errors import UsageError
-from cloak.files import Job, stamp_of
+from cloak.files import Job
+from cloak.ledger import Entry, Ledger, size_of, stamp
 from cloak.lines import to_json
 from cloak.names import shown
 from cloak.photo import RUN, remove_parts
@@ -28,51 +28,27 @@ from cloak.types import PhotoReport
 
 NAME = ".cloak-journal"
 
+IDENTITY = "identity"
+"""Of the settings, the one that may become another while photos are added: what is done stays."""
+
 
 def path_of(folder: Path, shard: str) -> Path:
     """Where the journal of a folder, or of one of several runs on it, is."""
     return folder / f"{NAME}{f'-{shard}' if shard else ''}.jsonl"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A photo that is done, or whose result was begun.
-
-    Attributes:
-        origin: which photo it was, see ``Job``; another folder may have one of the same place.
-        stamp: of the photo when it was read, see ``stamp_of``.
-        output: the result's path below the folder; empty where there is none.
-        failed: why it is not protected though it should be; else empty.
-        earlier: where the photo, before it changed, had a result that lies there still; else empty.
-    """
-
-    origin: str
-    stamp: str
-    output: str
-    failed: str = ""
-    earlier: str = ""
-
-    @property
-    def own(self) -> str:
-        """The photo's result, as it is or was."""
-        return self.output or self.earlier
-
-
 @dataclass
-class Journal:
+class Journal(Ledger):
     """The journal of one run, open for writing; one run at a time holds it.
 
     Attributes:
-        path: of the file.
-        done: a photo's place (see ``Job``) -> what became of it.
-        begun: a photo's place -> what a run began to write and did not finish.
         runs: the processes of earlier runs.
+        others: whether it was begun with other photos of the identity.
     """
 
-    path: Path
-    done: dict[str, Entry] = field(default_factory=dict)
-    begun: dict[str, Entry] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
+    others: bool = False
+    _void: bool = False
     _new: set[str] = field(default_factory=set)
     _lock: FileLock | None = None
     _file: TextIO | None = None
@@ -85,7 +61,8 @@ class Journal:
             folder: of the results; made when needed.
             settings: what decides how results look.
             shard: of several runs on one folder; empty for the only one.
-            anew: whether an earlier run is forgotten, but for one that was begun so and cut short.
+            anew: whether an earlier run is forgotten but for which results are whose; one that was itself begun so
+                and cut short goes on.
 
         Raises:
             UsageError: another run is at work, the earlier one had other settings, or the journal is
@@ -94,10 +71,11 @@ class Journal:
         journal = cls(path_of(folder, shard))
         try:
             journal._lock_folder(folder)
-            if anew and not journal._is_cut_short(settings):
-                journal.path.unlink(missing_ok=True)
+            own = journal._forget() if anew and not journal._is_cut_short(settings) else {}
             journal._load(settings)
             journal._begin(settings, anew)
+            for place, entry in own.items():
+                journal._note({"begun": place, "origin": entry.origin, "stamp": entry.stamp, "output": entry.own})
         except OSError as error:
             journal.close()
             raise UsageError(f"{shown(folder)}: cannot be written to: {error.strerror or error}") from None
@@ -140,6 +118,14 @@ class Journal:
         journal.note_run(RUN)
         return journal
 
+    def _forget(self) -> dict[str, Entry]:
+        """Remove the file; a photo's place -> what was its own."""
+        before = Journal(self.path)
+        with suppress(UsageError):  # damaged
+            before._load(None)
+        self.path.unlink(missing_ok=True)
+        return {place: entry for place, entry in (before.done | before.begun).items() if entry.own}
+
     def _is_cut_short(self, settings: Mapping[str, Any]) -> bool:
         """Whether its last run was to do all photos anew, with these settings, and did not end."""
         going = False
@@ -151,26 +137,44 @@ class Journal:
 
     def _load(self, settings: Mapping[str, Any] | None) -> None:
         """Read what there is."""
+        before: Mapping[str, Any] = {}
         try:
             for record in self.records():
-                if settings is not None and record.get("settings", settings) != settings:
-                    raise UsageError(
-                        f"{shown(self.path.parent)}: was begun with other settings "
-                        f"({_changes(record['settings'], settings)}); pass the same, another folder with -o, or "
-                        "--overwrite to do all photos anew"
-                    )
+                before = before or dict(record.get("settings", {}))
                 if "run" in record:
                     self.runs.append(record["run"])
-                self._take(record)
+                self.take(record)
         except (KeyError, TypeError, AttributeError):
             raise UsageError(
                 f"{shown(self.path)}: is no journal of cloak, or damaged; remove it, or pass --overwrite"
             ) from None
+        if before and settings is not None:
+            self._compare(before, settings)
+
+    def _compare(self, before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        """Refuse other settings, but for other photos of the identity, and unless nothing was written with them."""
+        changed = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
+        self.others = IDENTITY in changed and IDENTITY in before and IDENTITY in settings
+        if self.others:
+            changed.remove(IDENTITY)
+        self._void = bool(changed) and not self.results()
+        if self._void:
+            self.done.clear()
+        elif changed:
+            words = ", ".join(
+                f"{name} was {before.get(name, 'none')}, now {settings.get(name, 'none')}" for name in changed
+            )
+            raise UsageError(
+                f"{shown(self.path.parent)}: was begun with other settings ({words}); pass the same, another folder "
+                "with -o, or --overwrite to do all photos anew"
+            )
 
     def _begin(self, settings: Mapping[str, Any], anew: bool) -> None:
         """Remove what earlier runs left half-written, and note this one."""
         for folder in {(self.path.parent / entry.output).parent for entry in self.begun.values()}:
             remove_parts(folder, self.runs)
+        if self._void:
+            self.path.unlink()
         is_new = not self.path.exists()
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
         if is_new:
@@ -178,22 +182,6 @@ class Journal:
         else:
             self._file.write("\n")  # behind a line that a killed run may have begun
         self.note_run(RUN)
-
-    def _take(self, record: Mapping[str, Any]) -> None:
-        """What a line says of a photo; of one that may fare better another time, only that nothing was written."""
-        if "begun" in record:
-            self.begun[record["begun"]] = Entry(record["origin"], record["stamp"], record["output"])
-        if record.get("unwritten"):
-            self.begun.pop(record["place"], None)
-        if "report" not in record or record["report"]["passing"]:
-            return
-        place, report = record["place"], record["report"]
-        failed = "" if report["skipped"] else report["reason"]
-        entry, before = Entry(record["origin"], record["stamp"], record["output"], failed), self.done.get(place)
-        foreign = before is not None and before.own and before.origin != entry.origin
-        if entry.output or not foreign:
-            self.begun.pop(place, None)
-            self.done[place] = entry if entry.output or before is None else replace(entry, earlier=before.own)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The journal's lines; the last is left out where a killed run wrote half of it."""
@@ -208,30 +196,6 @@ class Journal:
                 if isinstance(record, dict):
                     yield record
 
-    def has(self, job: Job, exists: Callable[[str], bool] = os.path.lexists) -> bool:
-        """Whether a photo is done, has not changed since, and its result still exists."""
-        entry = self.done.get(job.place)
-        if entry is None or entry.stamp != _stamp(job):
-            return False
-        return not entry.output or exists((job.root / entry.output).as_posix())
-
-    def owned(self, job: Job) -> Path | None:
-        """The result of this very photo, as it was or is, which is ours to replace."""
-        entry = self.begun.get(job.place) or self.done.get(job.place)
-        if entry is None or not entry.own:
-            return None
-        return job.root / entry.own if entry.origin == job.origin or entry.stamp == _stamp(job) else None
-
-    def results(self) -> list[str]:
-        """The results of all photos, finished or not, below the folder."""
-        return [entry.own for entry in ChainMap(self.begun, self.done).values() if entry.own]
-
-    def pairs(self, without: Collection[str] = ()) -> Iterator[tuple[Path, Path]]:
-        """Original and result of each photo that is done, but those of some places."""
-        for place, entry in self.done.items():
-            if entry.output and place not in without:
-                yield Path(entry.origin), self.path.parent / entry.output
-
     def note_run(self, run: str) -> None:
         """Note a process, by the name that its temporary files have."""
         self._write({"run": run})
@@ -240,13 +204,15 @@ class Journal:
         """Note a photo just before its result is written."""
         if self.owned(job) is None:
             self._new.add(job.place)
-        self._note({"begun": job.place, **_of(job, _stamp(job), output)})
+        self._note({"begun": job.place, **_of(job, stamp(job), output)})
 
     def finish(self, job: Job, report: PhotoReport, stamp: str) -> None:
         """Note what became of a photo; ``stamp`` is from before it was read."""
         unwritten = job.place in self._new and report.output is None  # a file is saved whole or not at all
         self._new.discard(job.place)
         record = {"place": job.place, **_of(job, stamp, report.output), "report": json.loads(report.to_json())}
+        if report.output and not job.stamp:
+            record["size"] = size_of(report.output)
         self._note(record | ({"unwritten": True} if unwritten else {}))
 
     def end(self) -> None:
@@ -261,7 +227,7 @@ class Journal:
 
     def _note(self, record: Mapping[str, Any]) -> None:
         self._write(record)
-        self._take(record)
+        self.take(record)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         assert self._file is not None
@@ -294,22 +260,7 @@ class Journal:
         self.close()
 
 
-def _stamp(job: Job) -> str:
-    return job.stamp or stamp_of(job.source)
-
-
 def _of(job: Job, stamp: str, output: Path | None) -> dict[str, str]:
     """What tells a photo and its result."""
     below = output.relative_to(job.root).as_posix() if output else ""
     return {"origin": job.origin, "stamp": stamp, "output": below}
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Which settings are others, in a few words each."""
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    return ", ".join(
-        "other photos of --identity"
-        if name == "identity" and before.get(name) and now.get(name)
-        else f"{name} was {before.get(name, 'none')}, now {now.get(name, 'none')}"
-        for name in names
-    )

@@ -1,15 +1,26 @@
 """A job -> its photo, as it is to be saved but for the cloak, and where the result goes."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from cloak import __version__
-from cloak.errors import AlreadyCloakedError, UsageError
+from cloak.errors import AlreadyCloakedError, PhotoError, UsageError
 from cloak.files import Job, Layout
 from cloak.metadata import Policy, apply_policy, left_out
 from cloak.methods import Method
 from cloak.names import shown
-from cloak.photo import Limits, Photo, read_photo, suffix_for
+from cloak.photo import TRUSTED, Limits, Photo, read_note, read_photo, suffix_for
+
+NOT_OURS = (
+    "exists already, without the note that cloak made it, so it may be a photo of yours; move it away, or pass another "
+    "folder with -o"
+)
+
+ALIKE = 4.0
+"""A photo and its result differ by fewer grey levels on average; two photos by several times as many."""
 
 
 def open_job(
@@ -27,12 +38,12 @@ def open_job(
 
     Raises:
         UsageError: the result may not go there.
-        AlreadyCloakedError: the photo is a result itself.
+        AlreadyCloakedError: the photo is a result itself, or has its result there.
         PhotoError: not a photo that can be read.
     """
     if job.error:
         raise UsageError(job.error)
-    layout.check(job.target, job, overwrite=overwrite)
+    layout.check(job.target, job)
     photo = read_photo(job.source, limits, policy)
     if photo.earlier:
         raise AlreadyCloakedError(
@@ -40,7 +51,9 @@ def open_job(
         )
     format_name = photo.encoding.format
     suffix = suffix_for(photo.encoding, job.target.suffix)
-    target = layout.place(job, suffix, overwrite=overwrite)
+    target = layout.place(job, suffix)
+    if target != job.ours and os.path.lexists(target):
+        _make_way(target, job, photo, method, overwrite=overwrite)
     renamed = f"named {shown(target.name)}, since it is a {format_name}" if suffix != job.target.suffix else ""
     forgotten = "a BMP holds no note, so this photo will not be known as cloaked" if format_name == "BMP" else ""
     metadata, _ = apply_policy(photo.metadata, policy, f"cloak {__version__} {method.name}")
@@ -51,3 +64,32 @@ def open_job(
         notes=tuple(word for word in (*photo.notes, renamed, forgotten) if word),
     )
     return photo, target
+
+
+def _make_way(target: Path, job: Job, photo: Photo, method: Method, *, overwrite: bool) -> None:
+    """Refuse to write a result over a file that is there, unless cloak made it and it may be replaced.
+
+    Raises:
+        AlreadyCloakedError: it is the photo's result in this mode.
+        UsageError: it is not, or perhaps not cloak's.
+    """
+    note = read_note(target, TRUSTED)
+    if not note:
+        raise UsageError(f"{shown(target)}: {NOT_OURS}")
+    if overwrite:
+        return
+    if note.endswith(f" {method.name}") and _shows(target, job, photo):
+        raise AlreadyCloakedError(f"{shown(job.source)}: was done before; pass --overwrite to do it anew")
+    raise UsageError(f"{shown(target)}: exists already; pass --overwrite to replace it")
+
+
+def _shows(target: Path, job: Job, photo: Photo) -> bool:
+    """Whether a result shows a photo as it is."""
+    try:
+        later = target.stat().st_mtime_ns >= job.source.stat().st_mtime_ns
+        saved = read_photo(target, TRUSTED).pixels
+    except (PhotoError, OSError):
+        return False
+    if not later or saved.shape != photo.pixels.shape:
+        return False
+    return bool(np.abs(np.subtract(saved, photo.pixels, dtype=np.int16)).mean() < ALIKE)

@@ -20,16 +20,16 @@ from cloak.recognizers import Recognizer
 from cloak.threads import each
 from cloak.types import Face, Pixels
 
-GROWTH = 1.5
-"""A file is given a finer encoding than its source's only as long as it grows by at most this factor."""
+GROWTH, ROOM = 1.5, 500_000
+"""A file is given a finer encoding than its source's only as long as it grows by at most this factor, or by this many
+bytes, whichever is more: coarse encodings of small files leave nothing of a cloak."""
 
 LOSS = 0.01
-"""What a finer encoding must gain: by so much it lowers the faces' similarity to their originals, as the
-surrogates see it."""
+"""The coarsest encoding is taken that lowers the faces' similarity to their originals, as the surrogates see it, as
+far as the finest but for this."""
 
-
-SURELY = 1.2
-"""Encodings that are estimated to exceed that by this factor are not tried."""
+LIKELY = 0.95
+"""A file is a little larger than without the cloak: what is larger than this share of what it may be is not tried."""
 
 SAMPLE_PIXELS, TILE = 3_000_000, 256
 """Of a photo several times as large, so many pixels tell the size of its file, in square tiles."""
@@ -111,11 +111,10 @@ def encode_protected(
 ) -> tuple[bytes, Pixels]:
     """The file of a photo, and what it shows: in the coarsest of its encodings that keeps the protection.
 
-    Each encoding has the cloak fitted to its own budget. Where the source's quality is unknown,
-    the first is taken whose file is no smaller than the source. From there on finer ones are
-    taken as long as they gain more than LOSS, the file grows by no more than GROWTH, and what was
-    written can be read. What they gain is seen on the surroundings of the faces, encoded by themselves,
-    by the surrogates that look oftenest.
+    Each encoding has the cloak fitted to its own budget. Where the source's quality is unknown, they begin with
+    the first whose file is no smaller than the source; they end where the file would grow by more than GROWTH
+    and ROOM. What they gain is seen on the surroundings of the faces, encoded by themselves, by the surrogates
+    that look oftenest. The taken one can be read again.
 
     Args:
         prepared: the photo and its faces.
@@ -127,44 +126,66 @@ def encode_protected(
     Raises:
         SaveError: it cannot be written, or what was written cannot be read.
     """
-    photo = prepared.photo
-    encodings = photo.encodings[_as_fine_as_it_came(photo) :]
+    most = _largest(prepared.photo.bytes)
     try:
-        fitted = _fitted_to_encodings(prepared, encodings, residuals, recognizers, method)
-        return _finest_that_can_be(fitted, GROWTH * photo.bytes or math.inf)
+        fitted = _fitted_to_encodings(prepared, residuals, _who_look_oftenest(recognizers), method, most)
+        return _finest_that_can_be(fitted, most)
     except CloakError as error:
         raise SaveError(f"{name}: {error}; save the photo in another format first") from None
 
 
+def _largest(size: int) -> float:
+    """The most bytes that a file of this size may become; 0: it is no file."""
+    return max(GROWTH * size, size + ROOM) if size else math.inf
+
+
 def _fitted_to_encodings(
-    prepared: Prepared,
-    encodings: Sequence[Encoding],
-    residuals: Sequence[Residual],
-    recognizers: Sequence[Recognizer],
-    method: Method,
+    prepared: Prepared, residuals: Sequence[Residual], judges: Sequence[Recognizer], method: Method, most: float
 ) -> list[Composition]:
-    """One for each encoding that protects better than those before it; at least the first."""
-    photo, reached = prepared.photo, math.inf
-    quickest = _who_look_oftenest(recognizers)
-    fitted: list[Composition] = []
-    for index in range(len(encodings)):
+    """Of the encodings that were tried, the coarsest first; the last is the coarsest that protects like the finest."""
+    photo = prepared.photo
+    encodings = _of_fitting_size(photo, most)
+
+    fitted: dict[int, Composition] = {}
+
+    def reached(index: int) -> float:
         coded = replace(photo, encodings=encodings[index:])
-        if fitted and photo.bytes and estimated_size(coded) > SURELY * GROWTH * photo.bytes:
-            break
         try:
             composition = Composition(coded, prepared.faces, residuals, method).fitted()
             shown = composition.with_encoded_faces() if len(encodings) > 1 else None
         except CloakError:
-            if fitted:
-                break
-            raise
-        if shown is not None:
-            similarity = _similarity(prepared, shown, quickest)
-            if similarity > reached - LOSS:
-                break
-            reached = similarity
-        fitted.append(composition)
-    return fitted
+            if not index:
+                raise
+            return math.inf
+        fitted[index] = composition
+        return 0.0 if shown is None else _similarity(prepared, shown, judges)
+
+    taken = _first_as_good_as_the_last(reached, len(encodings))
+    return [fitted[index] for index in sorted(fitted) if index <= taken]
+
+
+def _first_as_good_as_the_last(reached: Callable[[int], float], count: int) -> int:
+    """The first index whose value is that of the last but for LOSS; those between are taken to fall.
+
+    Args:
+        reached: index -> value, the less the better; infinity where there is none. Asked once for an index.
+        count: of them, 1 or more.
+    """
+    first, last = reached(0), count - 1
+    best = reached(last) if last else first
+    while last and best == math.inf:
+        last -= 1
+        best = reached(last) if last else first
+    if first <= best + LOSS:
+        return 0
+    before = 0
+    while last - before > 1:
+        middle = (before + last) // 2
+        if reached(middle) <= best + LOSS:
+            last = middle
+        else:
+            before = middle
+    return last
 
 
 def _who_look_oftenest(recognizers: Sequence[Recognizer]) -> list[Recognizer]:
@@ -183,6 +204,15 @@ def _finest_that_can_be(fitted: Sequence[Composition], most: float) -> tuple[byt
         if len(data) <= most:
             return data, seen
     return _encode_within_budget(fitted[0])
+
+
+def _of_fitting_size(photo: Photo, most: float) -> Sequence[Encoding]:
+    """The encodings that come into question: as fine as the photo came, or finer, and not too large."""
+    encodings = photo.encodings[_as_fine_as_it_came(photo) :]
+    for index in range(1, len(encodings)):
+        if photo.bytes and estimated_size(replace(photo, encodings=encodings[index:])) > LIKELY * most:
+            return encodings[:index]
+    return encodings
 
 
 def _as_fine_as_it_came(photo: Photo) -> int:

@@ -264,7 +264,7 @@ class Cloaker:
             return encode_protected(prepared, residuals, self._recognizers, self.method, shown(target))
 
         data, report, publish = self._protect(photo, shown(job.source), make)
-        layout.check(target, job, overwrite=overwrite)  # again: folders change
+        layout.check(target, job)  # again: folders change
         on_saving(target)
         save_bytes(data, target, overwrite=job.may_replace(target, overwrite))
         publish()

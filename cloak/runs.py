@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cloak.files import Job, Layout, stamp_of
+from cloak.photo import TRUSTED, read_note
 from cloak.types import PhotoReport, Progress
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Alone:
             self.layout.reserve(journal.path.parent, journal.results())
         if self.cloaker.earlier and jobs:
             on_progress(Progress(0, len(jobs), jobs[0].source, "looking at earlier results", 0.0))
-            self.cloaker.earlier.recall(_earlier_pairs(jobs, journal))
+            self.cloaker.earlier.recall(self._earlier_pairs(jobs, journal))
         return work_through(
             self.cloaker,
             self.layout,
@@ -89,13 +90,15 @@ class Alone:
             stopped=stopped,
         )
 
+    def _earlier_pairs(self, jobs: Sequence[Job], journal: "Journal | None") -> Iterator[tuple[Path, Path]]:
+        """Originals and results that are there already and stay: those that a journal knows, and else those that lie
+        where the layout's results go."""
+        from cloak.journal import Journal, path_of
 
-def _earlier_pairs(jobs: Sequence[Job], journal: "Journal | None") -> Iterator[tuple[Path, Path]]:
-    """Originals and results that are there already, where a journal knows of them; none of what is to be done."""
-    from cloak.journal import Journal, path_of
-
-    found = journal or Journal.look(path_of(jobs[0].root, ""))
-    return found.pairs(without={job.place for job in jobs})
+        found = journal or Journal.look(path_of(jobs[0].root, ""))
+        yield from found.pairs(without={job.place for job in jobs})
+        if not (journal or self.overwrite):
+            yield from ((job.source, job.target) for job in jobs if read_note(job.target, TRUSTED))
 
 
 def told(

@@ -17,12 +17,14 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cloak.errors import PHOTO_ERRORS, CloakError, LostDeviceError, UsageError, in_a_line
-from cloak.files import Job, Layout, free_name, no_photos, photo_names
+from cloak.files import Job, Layout, free_name
 from cloak.folders import cache_folder
 from cloak.journal import path_of
 from cloak.names import shown
-from cloak.photo import RUN
+from cloak.opening import NOT_OURS
+from cloak.photo import RUN, read_note
 from cloak.types import PhotoReport
+from cloak.walk import no_photos, photo_names
 
 if TYPE_CHECKING:
     from cloak.protect import Cloaker
@@ -168,14 +170,14 @@ class Stage:
         begin: Callable[[Path], None],
     ) -> PhotoReport:
         try:
-            self._refuse_existing(job, job.target, overwrite)
+            self._make_way(job, job.target, local, overwrite)
             self.source.fetch(job.source.as_posix(), local.source)
             report = cloaker.protect_job(local, layout)
             if report.output is None:
                 return report
             place = report.output.relative_to(local.root)
             if place != job.target:
-                self._refuse_existing(job, place, overwrite)
+                self._make_way(job, place, local, overwrite)
             begin(place)
             self.out.send(report.output, place.as_posix())
             return replace(report, output=place)
@@ -188,9 +190,18 @@ class Stage:
         finally:
             local.source.unlink(missing_ok=True)
 
-    def _refuse_existing(self, job: Job, place: Path, overwrite: bool) -> None:
-        if not job.may_replace(place, overwrite) and self.out.has(place.as_posix()):
+    def _make_way(self, job: Job, place: Path, local: Job, overwrite: bool) -> None:
+        """Refuse to write a result over an object that is there, unless cloak made it and it may be replaced."""
+        if place == job.ours or not self.out.has(place.as_posix()):
+            return
+        if not overwrite:
             raise UsageError(f"{shown(place)}: exists already in {shown(self.out.url)}; pass --overwrite to replace it")
+        copy = local.root / f"{RUN}-there"
+        self.out.fetch(place.as_posix(), copy)
+        note = read_note(copy)
+        copy.unlink()
+        if not note:
+            raise UsageError(f"{shown(place)}: {NOT_OURS}")
 
     @contextmanager
     def journal_folder(self, shard: str = "") -> Iterator[Path]:

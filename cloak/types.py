@@ -11,6 +11,7 @@ from PIL import Image
 
 from cloak.lines import plain, to_json
 from cloak.names import shown
+from cloak.words import amount
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """(height, width, 3) uint8, RGB, upright."""
@@ -176,7 +177,7 @@ class PhotoReport:
         if self.protected or self.error or self.skipped:
             return self.error or self.skipped
         still = sum(not face.protected for face in self.faces)
-        faces = f"{len(self.faces)} face{'s' * (len(self.faces) > 1)}"
+        faces = amount(len(self.faces), "face")
         advice = "; try a stronger --mode" if self.mode != "high" else "; high is the strongest --mode"
         reasons = [
             f"{still} of {faces} still match{'es' * (still == 1)} the original{advice}" if still else "",

@@ -169,6 +169,25 @@ def test_a_single_photo_is_kept_from_what_the_journal_of_its_folder_knows(
     assert json.loads(report.read_text())["faces"][0]["apart"] == 1
 
 
+def test_results_beside_their_photos_are_known_when_a_run_goes_on(moments: dict[str, Path], tmp_path: Path) -> None:
+    options = ["--apart", "--mode", "low", "--steps", "20", "--quiet", "--surrogates", "dlib-robust"]
+    for folder, first in (("once", 2), ("twice", 1)):
+        (tmp_path / folder).mkdir()
+        for name, moment in (("a", "grace"), ("b", "grace_soft")):
+            (tmp_path / folder / f"{name}.png").write_bytes(moments[moment].read_bytes())
+        photos = sorted(map(str, (tmp_path / folder).iterdir()))
+        assert main(["protect", *photos[:first], *options]) in (0, 1)
+    assert not (tmp_path / "twice" / "b_cloaked.png").exists()
+    report = tmp_path / "report.jsonl"
+    assert main(["protect", str(tmp_path / "twice"), *options, "--report", str(report)]) in (0, 1)
+    skipped, done = (json.loads(line) for line in report.read_text().splitlines())
+    assert "was done before" in skipped["skipped"]
+    assert done["faces"][0]["apart"] == 1
+    for name in ("a", "b"):
+        once, twice = (tmp_path / folder / f"{name}_cloaked.png" for folder in ("once", "twice"))
+        assert once.read_bytes() == twice.read_bytes()
+
+
 def test_what_could_not_be_saved_is_not_remembered(
     moments: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

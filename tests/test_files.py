@@ -5,6 +5,7 @@ import pytest
 
 from cloak import UsageError
 from cloak.files import Job, Layout, free_name, plan_jobs
+from cloak.walk import passed_over
 from tests.helpers import ANY_BYTES
 
 
@@ -113,6 +114,25 @@ def test_the_suffix_of_another_format_and_names_that_then_collide(tmp_path: Path
     assert places == ["a_2.png", "a.png", "b.jpg"]
 
 
+def test_what_is_passed_over_in_folders_is_told(tmp_path: Path) -> None:
+    touch(*(tmp_path / "in" / name for name in ("a.jpg", "a_cloaked.jpg", "a_cloaked_2.png", "b_cloaked.jpg")))
+    touch(*(tmp_path / "in" / f"{number}.NEF" for number in range(5)), tmp_path / "in/deep/c.dng")
+    touch(tmp_path / "in/movie.mp4", tmp_path / "in/.hidden_cloaked.jpg", tmp_path / "out/x.cr2")
+    (tmp_path / "in/linked").symlink_to(tmp_path / "out")
+    here = [tmp_path / "in", tmp_path / "in/a.jpg"]
+    assert passed_over(here) == (
+        "2 photos left out, since their names say that they are results (a_cloaked.jpg, a_cloaked_2.png)",
+        "5 raw files left out: develop them first (0.NEF, 1.NEF, 2.NEF, and 2 more)",
+    )
+    assert passed_over(here, recursive=True)[1:] == (
+        "6 raw files left out: develop them first (0.NEF, 1.NEF, 2.NEF, and 3 more)",
+        "1 link to folders not followed: name the folders themselves (linked)",
+    )
+    assert passed_over([tmp_path / "out"]) == ("1 raw file left out: develop them first (x.cr2)",)
+    assert passed_over([tmp_path], tmp_path / "out", recursive=True) == passed_over(here, recursive=True)
+    assert passed_over([tmp_path / "gone", tmp_path / "in/a.jpg"]) == ()
+
+
 def test_no_result_over_an_original_under_any_name(tmp_path: Path) -> None:
     touch(tmp_path / "in/a.jpg", tmp_path / "in/b.jpg")
     (tmp_path / "out").mkdir()
@@ -123,7 +143,7 @@ def test_no_result_over_an_original_under_any_name(tmp_path: Path) -> None:
         with pytest.raises(
             UsageError, match="is itself a photo to protect, or of --identity or --apart-from, and would be overwritten"
         ):
-            made.place(job, ".jpg", overwrite=True)
+            made.place(job, ".jpg")
 
 
 def test_no_result_outside_of_its_folder(tmp_path: Path) -> None:

@@ -271,13 +271,21 @@ def test_a_progressive_jpeg_stays_progressive() -> None:
 
 @pytest.mark.parametrize("kind", ["jpeg", "jpeg 4:4:4", "jpeg grey"])
 def test_finer_tables_have_steps_that_divide_the_sources(kind: str) -> None:
-    encodings = decode(make(kind, quality=60), "photo").encodings
+    *encodings, fine, finest = decode(make(kind, quality=60), "photo").encodings
+    assert [one.options["quality"] for one in (fine, finest)] == [98, 100]
     first = np.array(encodings[0].options["qtables"])
     assert len(encodings) > 2
     for coarser, finer in pairwise(encodings):
         tables = np.array(finer.options["qtables"])
         assert (first % tables == 0).all()
         assert tables.sum() < np.sum(coarser.options["qtables"])
+
+
+@pytest.mark.parametrize(("quality", "finer"), [(75, [98, 100]), (90, [100]), (99, [])])
+def test_full_chroma_is_tried_only_in_finer_steps_than_the_sources(quality: int, finer: list[int]) -> None:
+    options = options_of("jpeg 4:4:4", quality=quality)
+    assert [one["quality"] for one in options if "quality" in one] == finer
+    assert all(one["subsampling"] == "4:4:4" for one in options)
 
 
 @pytest.mark.parametrize("name", SUFFIXES_OF)
@@ -296,7 +304,8 @@ def options_of(kind: str, **options: Any) -> list[Any]:
 
 def test_formats_that_do_not_tell_their_quality_are_tried_from_coarse_to_fine() -> None:
     for kind in ("webp", "heic", "avif"):
-        qualities = [options["quality"] for options in options_of(kind)]
+        qualities = [options["quality"] for options in options_of(kind) if "quality" in options]
         assert qualities == sorted(qualities)
         assert len(qualities) > 2
+    assert options_of("webp")[-1]["lossless"]
     assert len(options_of("webp lossless")) == 1

@@ -21,7 +21,7 @@ import cloak.protect
 from cloak import Cloaker, Limits, PhotoReport, SaveError, UsageError
 from cloak.cli import main
 from cloak.cli.engines import sensible_count
-from cloak.cli.working import in_words, show_progress
+from cloak.cli.working import in_words, show_progress, words_on
 from cloak.files import Job, Layout, Shard, lay_out
 from cloak.journal import Journal
 from cloak.runs import Alone, told
@@ -106,11 +106,72 @@ def test_a_passing_error_is_tried_again(
 
 def test_other_settings_are_noticed(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    go(cloaker, lay_out([photos], out), out)
+    go(cloaker, lay_out([photos], out, recursive=True), out)
     with pytest.raises(UsageError, match=r"was begun with other settings .*mode was mid, now high"):
         Journal.open(out, {"mode": "high"})
     with Journal.open(out, {"mode": "high"}, anew=True) as journal:
         assert journal.done == {}
+
+
+def test_settings_with_which_nothing_was_written_are_forgotten(cloaker: Cloaker, tmp_path: Path) -> None:
+    """A mode that was mistyped, and a photo without a face."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "none.png").write_text("no photo")
+    out = tmp_path / "out"
+    (report,) = go(cloaker, lay_out([tmp_path / "in"], out), out)
+    assert report.error
+    for _ in range(2):  # looking changes nothing
+        assert Journal.look(out / ".cloak-journal.jsonl", {"mode": "high"}).done == {}
+    with Journal.open(out, {"mode": "high"}) as journal:
+        assert journal.done == {}
+        journal.begin(lay_out([tmp_path / "in"], out).jobs[0], out / "none.png")
+    with pytest.raises(UsageError, match="mode was high, now mid"):
+        Journal.open(out, SETTINGS)
+
+
+def test_photos_of_the_identity_may_be_added(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
+    out, layout = tmp_path / "out", lay_out([photos], tmp_path / "out", recursive=True)
+    with Journal.open(out, SETTINGS | {"identity": "a"}) as journal:
+        list(Alone(cloaker, layout).protect(layout.jobs[:2], journal))
+        assert not journal.others
+    with Journal.open(out, SETTINGS | {"identity": "b"}) as journal:
+        assert journal.others
+        assert sum(map(journal.has, layout.jobs)) == 2
+        assert "identity: other photos than before; what is done stays" in words_on(journal, layout.jobs, [])[0]
+        assert words_on(journal, layout.jobs, layout.jobs) == ()
+    for settings in (SETTINGS, SETTINGS | {"identity": "b", "seed": 1}):
+        with pytest.raises(UsageError, match="was begun with other settings"):
+            Journal.open(out, settings)
+
+
+def test_results_that_were_changed_are_told_and_stay(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
+    out, layout = tmp_path / "out", lay_out([photos], tmp_path / "out", recursive=True)
+    go(cloaker, layout, out)
+    (out / "a" / "0.png").write_bytes((photos / "a" / "0.png").read_bytes())
+    (out / "b" / "1.png").unlink()
+    with Journal.open(out, SETTINGS) as journal:
+        left = [job for job in layout.jobs if not journal.has(job)]
+        (word,) = words_on(journal, layout.jobs, left)
+    assert [job.place for job in left] == ["b/1.png"]
+    assert word.startswith("1 result changed since cloak made them (a/0.png), so")
+
+
+def test_results_without_a_note_are_known_as_ours_when_all_is_done_anew(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloaker, out = quick_cloaker("strip", monkeypatch.setattr), tmp_path / "out"
+    layout = lay_out([photos], out, recursive=True)
+    go(cloaker, layout, out)
+    (photos / "a" / "0.png").rename(photos / "a" / "00.png")
+    (out / "a" / "0.png").rename(out / "a" / "00.png")  # of no photo now
+    again = lay_out([photos], out, recursive=True)
+    for _ in range(2):  # a run that is killed before the first photo, and the next one
+        with Journal.open(out, SETTINGS | {"seed": 1}, anew=True) as journal:
+            assert not any(map(journal.has, again.jobs))
+    with Journal.open(out, SETTINGS | {"seed": 1}, anew=True) as journal:
+        reports = list(Alone(cloaker, again, overwrite=True).protect(again.jobs, journal))
+    assert ["may be a photo of yours" in report.error for report in reports if report.passing] == [True]
+    assert sum(report.output is not None for report in reports) == 5
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which of a photo's encodings is taken."""
 
 import gc
+import math
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from cloak.methods import MODES
 from cloak.patches import Residual
 from cloak.photo import FINE_JPEG, IN_MEMORY, Photo, decode, encode, read_back, recode
 from cloak.photo.formats import LADDERS
-from cloak.pipeline import GROWTH, Prepared, encode_protected, estimated_size
+from cloak.pipeline import GROWTH, ROOM, Prepared, _first_as_good_as_the_last, encode_protected, estimated_size
 from cloak.recognizers import Recognizer
 from cloak.types import Pixels
 from tests.helpers import made_up_face, smooth_noise, tiny_recognizer
@@ -50,31 +51,68 @@ def tables(data: bytes) -> list[list[int]]:
 
 @pytest.mark.parametrize(
     ("values", "taken"),
-    [((0.5, 0.495, 0.2), 0), ((0.5, 0.4, 0.395, 0.1), 1), ((0.5, 0.4, 0.3, 0.295), 2), ((0.5, 0.6), 0)],
+    [
+        ((0.5,), 0),
+        ((0.5, 0.495), 0),
+        ((0.5, 0.6), 0),
+        ((0.5, 0.4), 1),
+        ((0.5, 0.4, 0.305, 0.3), 2),
+        ((0.9, 0.95, 0.97, 0.3, 0.2, 0.2), 4),  # the second are worse than the first, and no reason to stop
+        ((0.5, 0.3, math.inf), 1),
+        ((0.5, math.inf, 0.3), 2),
+        ((0.5, math.inf, math.inf), 0),
+    ],
+)
+def test_the_coarsest_that_is_as_good_as_the_finest(values: Sequence[float], taken: int) -> None:
+    asked: list[int] = []
+
+    def reached(index: int) -> float:
+        asked.append(index)
+        return values[index]
+
+    assert _first_as_good_as_the_last(reached, len(values)) == taken
+    assert len(asked) == len(set(asked))
+
+
+@pytest.mark.parametrize(
+    ("values", "taken"), [((0.5, 0.495), 0), ((0.5, 0.4, 0.405, 0.5), 1), ((0.5, 0.4, 0.5, 0.5), 3)]
 )
 def test_a_finer_encoding_is_taken_where_it_gains(
     values: Sequence[float], taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photo = replace(jpeg(), bytes=0)  # no limit on the size
-    similarities(monkeypatch, values)
+    photo = replace(jpeg(), encodings=jpeg().encodings[:4], bytes=0)  # no limit on the size
+    similarities(monkeypatch, values)  # of the first, the last, and those between as they are asked for
     data, _ = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
     assert tables(data) == photo.encodings[taken].options["qtables"]
 
 
-def test_the_file_grows_by_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    photo = replace(jpeg(), bytes=3000)
-    similarities(monkeypatch, [0.9, 0.8, 0.7, 0.6])  # each finer one gains
+@pytest.mark.parametrize("size", [3000, 1_200_000])
+def test_the_file_grows_by_no_more_than_it_may(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By half a small file, by so many bytes a smaller one."""
+    monkeypatch.setattr("cloak.pipeline.ROOM", 1000)
+    photo = replace(jpeg(), bytes=size)
+    most = max(GROWTH * size, size + 1000)
+    similarities(monkeypatch, [0.9, 0.1, 0.5, 0.5, 0.5])  # only the finest of those that are tried is good
     data, _ = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
-    assert len(data) <= GROWTH * photo.bytes
+    assert len(data) <= most
     finest = encode(replace(photo, encodings=photo.encodings[-1:]))
-    assert len(finest) > GROWTH * photo.bytes
+    assert (len(finest) > most) == (size == 3000)
+    assert (tables(data) == tables(finest)) == (size != 3000)
+
+
+def test_a_small_file_may_become_several_times_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = jpeg()
+    similarities(monkeypatch, [0.9, 0.2, 0.8, 0.5, 0.4])
+    data, _ = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
+    assert 2 * photo.bytes < len(data) < photo.bytes + ROOM
+    assert tables(data) == [[1] * 64] * 2
 
 
 def test_an_unknown_quality_is_at_least_what_makes_a_file_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = smooth_noise(160, 160, seed=3)
     photo = decode(make("webp", pixels, quality=95), "a")
     assert photo.encodings == LADDERS["WEBP"]
-    similarities(monkeypatch, [0.5, 0.5, 0.5])
+    similarities(monkeypatch, [0.5, 0.5])
     data, _ = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
     assert photo.bytes <= len(data) <= GROWTH * photo.bytes
 
@@ -116,7 +154,7 @@ def test_those_who_look_oftenest_are_asked() -> None:
 
 def test_what_cannot_be_read_again_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     photo, read = replace(jpeg(), bytes=0), []
-    similarities(monkeypatch, [0.9, 0.8, 0.8, 0.9, 0.9])
+    similarities(monkeypatch, [0.9, 0.8, 0.8, 0.9, 0.9, 0.9])
 
     def reader(data: bytes) -> Photo:
         read.append(tables(data))
@@ -127,7 +165,7 @@ def test_what_cannot_be_read_again_is_not_taken(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("cloak.pipeline.read_back", reader)
     taken, _ = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
     assert tables(taken) == photo.encodings[0].options["qtables"]
-    assert len(read) == 2
+    assert len(read) == 3
     worse = replace(photo, encodings=photo.encodings[1:])
     with pytest.raises(SaveError, match="a: what was written: the file is damaged; save the photo in another format"):
         encode_protected(prepared(worse), [residual()], (), METHOD, "a")
@@ -144,7 +182,7 @@ def test_the_size_of_a_large_file_is_told_from_some_of_its_tiles() -> None:
 
 def test_a_finer_encoding_that_is_surely_too_large_is_not_even_written(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = replace(jpeg(), bytes=1000)
-    similarities(monkeypatch, [0.9])
+    monkeypatch.setattr("cloak.pipeline.ROOM", 0)
     monkeypatch.setattr("cloak.pipeline.estimated_size", lambda photo: 1801.0)
     data, _ = encode_protected(prepared(photo), [residual()], (), METHOD, "a")
     assert tables(data) == photo.encodings[0].options["qtables"]

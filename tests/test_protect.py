@@ -114,14 +114,19 @@ def test_a_photo_that_fails_does_not_stop_the_others(
 def test_results_that_exist_are_kept_unless_told_otherwise(
     cloaker: Cloaker, portrait_folder: Path, tmp_path: Path
 ) -> None:
-    result = tmp_path / "astronaut.png"
-    result.write_bytes(b"earlier")
-    (report,) = cloaker.protect_files([portrait_folder / "astronaut.png"], tmp_path)
-    assert "exists already; pass --overwrite" in report.error
-    assert result.read_bytes() == b"earlier"
-    (report,) = cloaker.protect_files([portrait_folder / "astronaut.png"], tmp_path, overwrite=True)
-    assert report.output == result
-    assert result.read_bytes() != b"earlier"
+    photo = portrait_folder / "astronaut.png"
+    (first,) = cloaker.protect_files([photo], tmp_path)
+    assert first.output is not None
+    made = first.output.read_bytes()
+    (again,) = cloaker.protect_files([photo], tmp_path)
+    assert "was done before; pass --overwrite to do it anew" in again.skipped
+    assert not again.failed
+    (low,) = quick(mode="low").protect_files([photo], tmp_path)
+    assert "exists already; pass --overwrite to replace it" in low.error
+    assert first.output.read_bytes() == made
+    (low,) = quick(mode="low").protect_files([photo], tmp_path, overwrite=True)
+    assert low.output == first.output
+    assert first.output.read_bytes() != made
 
 
 def test_in_memory_the_image_keeps_its_kind(cloaker: Cloaker, portrait_folder: Path) -> None:

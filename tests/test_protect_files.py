@@ -136,7 +136,10 @@ def test_another_format_and_a_wrong_name_are_said(cloaker: Cloaker, portrait: Im
     assert wrong.notes == ("named b.jpg, since it is a JPEG",)
 
 
-def test_a_jpeg_keeps_its_tables_and_grows_by_half_at_most(portrait: Image.Image, tmp_path: Path) -> None:
+def test_a_jpeg_keeps_its_tables_and_grows_by_half_at_most(
+    portrait: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloak.pipeline.ROOM", 0)  # as if the file were a large one
     for quality in (60, 90):
         path = tmp_path / f"{quality}.jpg"
         portrait.save(path, quality=quality)
@@ -166,6 +169,42 @@ def test_a_folder_that_changes_while_it_is_worked_on(cloaker: Cloaker, portrait:
         "",
     ]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize("change", ["another photo", "another size", "a later photo"])
+def test_what_is_there_and_not_this_photo_s_is_told(
+    change: str, cloaker: Cloaker, portrait: Image.Image, tmp_path: Path
+) -> None:
+    photo = tmp_path / "a.png"
+    portrait.save(photo)
+    (first,) = cloaker.protect_files([photo])
+    assert first.output is not None
+    other = portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if change == "another photo" else portrait
+    other.resize((other.width + 8 * (change == "another size"), other.height)).save(photo)
+    shift = 10**9 if change == "a later photo" else -(10**9)
+    made = first.output.stat().st_mtime_ns
+    os.utime(photo, ns=(made + shift, made + shift))
+    (report,) = cloaker.protect_files([photo])
+    assert "exists already; pass --overwrite to replace it" in report.error
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("content", ["a photo", "no photo", "a link to nothing"])
+def test_a_file_that_cloak_did_not_make_is_never_replaced(
+    content: str, overwrite: bool, cloaker: Cloaker, portrait: Image.Image, tmp_path: Path
+) -> None:
+    photo, mine = tmp_path / "a.png", tmp_path / "a_cloaked.png"
+    portrait.save(photo)
+    if content == "a link to nothing":
+        mine.symlink_to(tmp_path / "gone")
+    elif content == "no photo":
+        mine.write_bytes(b"mine")
+    else:
+        portrait.save(mine)
+    before = None if mine.is_symlink() else mine.read_bytes()
+    (report,) = cloaker.protect_files([photo], overwrite=overwrite)
+    assert "a_cloaked.png: exists already, without the note that cloak made it" in report.error
+    assert (None if mine.is_symlink() else mine.read_bytes()) == before
 
 
 def test_two_runs_at_once_on_one_folder(cloaker: Cloaker, portrait: Image.Image, tmp_path: Path) -> None:

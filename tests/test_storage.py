@@ -230,8 +230,8 @@ def test_a_run_that_was_wrong_usage_sends_no_journal(
     memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLOAK_CACHE", str(tmp_path))
-    with STAGE.journal_folder() as folder, Journal.open(folder, {"mode": "mid"}):
-        pass
+    with STAGE.journal_folder() as folder, Journal.open(folder, {"mode": "mid"}) as journal:
+        journal.begin(Job(Path("a.png"), Path("a.png"), Path(), stamp="1"), Path("a.png"))
     before = memory.cat_file(COPY)
 
     def other() -> None:

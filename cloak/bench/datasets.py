@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloak.errors import CloakError, UsageError
-from cloak.files import MARK, original_of
 from cloak.photo import SUFFIXES, read_photo
+from cloak.walk import MARK, original_of
 from cloak.weights import file_sha256
 
 FEWEST_PHOTOS = 2

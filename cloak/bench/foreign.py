@@ -15,12 +15,12 @@ import numpy as np
 from cloak.bench.datasets import CLOAKED, NESTS, photos_in
 from cloak.bench.evaluators import central_face
 from cloak.errors import PhotoError, UsageError
-from cloak.files import original_of
 from cloak.methods import Method
 from cloak.patches import Residual
 from cloak.photo import read_photo
 from cloak.pipeline import Prepared, encode_protected
 from cloak.visibility import measure_face
+from cloak.walk import original_of
 
 MOST_DSSIM = 0.3
 """A face that differs by more is another one, or turned: noise of 24 grey levels has .24, a face upside down .4."""

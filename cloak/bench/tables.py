@@ -25,13 +25,13 @@ from cloak.bench.text import (
     Cell,
     Section,
     Table,
-    amount,
     compared,
     number,
     plain,
     row,
     section_markdown,
 )
+from cloak.words import amount
 
 FIGURES: tuple[tuple[str, str], ...] = (
     ("psr_against_dssim", "Protection against visibility"),

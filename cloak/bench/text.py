@@ -108,11 +108,6 @@ def between(estimate: Estimate, digits: int = 2) -> str:
     return (" to " if any(end.startswith("-") for end in ends) else "-").join(ends)
 
 
-def amount(count: int, thing: str) -> str:
-    """1 photo, 2 photos, 1,394 pairs."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
 def span(counts: Iterable[int]) -> str:
     """How many; the least and the most, where they differ."""
     ordered = sorted(counts)

@@ -38,8 +38,11 @@ def run(options: argparse.Namespace) -> int:
     from cloak.detect import FaceDetector
     from cloak.examine import find_device
     from cloak.survey import survey_files
+    from cloak.walk import passed_over
 
     detector, limits = FaceDetector(find_device(options.device)), limits_of(options)
+    for sentence in passed_over(options.paths, recursive=options.recursive):
+        tell(sentence)
     surveys = []
     for survey in survey_files(options.paths, detector, recursive=options.recursive, limits=limits):
         surveys.append(survey)
@@ -58,7 +61,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_drawing(options: argparse.Namespace) -> None:
     """Before the work: one photo, and a file that is not there yet, least of all the photo."""
-    from cloak.files import plan_jobs, same_file
+    from cloak.files import plan_jobs
+    from cloak.walk import same_file
 
     jobs = plan_jobs(options.paths, recursive=options.recursive)
     if len(jobs) != 1:

@@ -23,8 +23,9 @@ from cloak.cli.common import (
     tell,
 )
 from cloak.cli.engines import make_absolute
-from cloak.cli.working import Outcome, left_to_do, results_of, work
+from cloak.cli.working import Outcome, left_to_do, passed_over_of, results_of, work
 from cloak.names import is_url, shown
+from cloak.words import amount
 
 HINT = (
     "a cloak leads further away from you if you add --identity FOLDER, with some of your other photos; and two cloaked "
@@ -199,7 +200,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
     """Refuse files that have no folder, or that would overwrite a photo, a result or, unasked, anything."""
-    from cloak.files import plan_jobs, same_file
+    from cloak.files import plan_jobs
+    from cloak.walk import same_file
 
     here = [path for path in options.paths if isinstance(path, Path)] if paths else []
     out = options.out if isinstance(options.out, Path) else None
@@ -241,7 +243,7 @@ def _show_plan(options: argparse.Namespace) -> int:
     if not options.quiet:
         from cloak.report import plan_table
 
-        print("\n".join(cloaker.notes))
+        print("\n".join((*cloaker.notes, *passed_over_of(options))))
         all_photos, others = len(todo.layout.jobs), len(todo.layout.jobs) - len(todo.jobs)
         if others:
             print(f"of {all_photos} photos, {others} are done already, or of other shards")
@@ -260,8 +262,7 @@ def _print_summary(outcome: Outcome, *, hint: bool) -> None:
 
     print("\n".join(outcome.notes))
     if outcome.earlier:
-        photos = f"{outcome.earlier} photo{'s' * (outcome.earlier > 1)}"
-        print(f"done before: {photos}, {outcome.earlier_failed} of them not protected")
+        print(f"done before: {amount(outcome.earlier, 'photo')}, {outcome.earlier_failed} of them not protected")
     if outcome.counts.total() > len(outcome.reports):
         print(", ".join(f"{count} {what}" for what, count in outcome.counts.items()))
         return

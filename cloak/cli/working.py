@@ -19,8 +19,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from cloak import PhotoReport, UsageError
 from cloak.cli.common import tell
 from cloak.cli.engines import engine_for, stage_of
-from cloak.files import Shard, is_folder, lay_out, plan_jobs
+from cloak.files import Shard, lay_out, plan_jobs
 from cloak.names import shown
+from cloak.walk import is_folder, passed_over
+from cloak.words import amount, some
 
 if TYPE_CHECKING:
     from cloak import Cloaker
@@ -129,12 +131,13 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
         jobs = [job for job in layout.jobs if shard.holds(job)]
         folder = stack.enter_context(stage.journal_folder(str(shard))) if stage else _journaled(options)
         journal = _journal(folder, options, engine, shard) if folder else None
-        outcome = Outcome(notes=engine.notes)
+        outcome = Outcome(notes=(*engine.notes, *passed_over_of(options)))
         if journal:
             stack.enter_context(journal)
             exists = stage.out.files(recursive=True).__contains__ if stage else os.path.lexists
             left, failed = _not_done(jobs, journal, exists)
             outcome.add_earlier(len(jobs) - len(left), failed)
+            outcome.notes += words_on(journal, jobs, left)
             jobs = left
         stopped = stack.enter_context(_finishing_on_interrupt())
         reports = engine.protect(jobs, journal, on_progress=show, stopped=stopped)
@@ -154,6 +157,12 @@ def results_of(options: argparse.Namespace) -> list[Path]:
     if not _journaled(options):
         return []
     return [job.target for job in plan_jobs(options.paths, options.out, recursive=options.recursive)]
+
+
+def passed_over_of(options: argparse.Namespace) -> tuple[str, ...]:
+    """What in the folders of this machine was not taken for photos."""
+    paths = [path for path in options.paths if isinstance(path, Path)]
+    return passed_over(paths, options.out if isinstance(options.out, Path) else None, recursive=options.recursive)
 
 
 def _layout(options: argparse.Namespace) -> "Layout":
@@ -237,6 +246,19 @@ def _not_done(
     left = [job for job in jobs if not journal.has(job, exists)]
     done = {job.place for job in jobs} - {job.place for job in left}
     return left, [entry.failed for place, entry in journal.done.items() if place in done and entry.failed]
+
+
+def words_on(journal: "Journal", jobs: "Sequence[Job]", left: "Sequence[Job]") -> tuple[str, ...]:
+    """What a user should know of the photos that are done already."""
+    todo = {job.place for job in left}
+    done = [job for job in jobs if job.place not in todo]
+    changed = journal.changed(done)
+    others = "identity: other photos than before; what is done stays as it is (--overwrite does all anew)"
+    aged = (
+        f"{amount(len(changed), 'result')} changed since cloak made them ({some(changed)}), so what was said of them "
+        "may no longer hold; remove them to have them made anew"
+    )
+    return tuple(word for word, holds in ((others, journal.others and done), (aged, changed)) if holds)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """File formats: which are read, and how a photo that came in one is written."""
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,10 @@ FINE_JPEG = tuple(
 )
 """A JPEG where there is no source whose tables could be used again: Pillow's, with full chroma."""
 
+FULL_CHROMA = (98, 100)
+"""Those that are tried for a JPEG whose own tables, the finest of them too, are coarser. (At 95 the steps, which do
+not divide the source's, cost more than they gain.)"""
+
 TABLE_SHARES = (1.0, 0.5, 1 / 3, 0.2)
 """A JPEG's quantisation tables are used again as they are, or, finer, with about this share of each
 step. Finer steps divide the source's, so that what was rounded to those stays where it is: tables of
@@ -77,15 +82,18 @@ LADDERS: Mapping[str, tuple[Encoding, ...]] = MappingProxyType(
         # x265's and libaom's quick presets: a twentieth of the time for a tenth more bytes
         "HEIF": tuple(
             Encoding("HEIF", {"quality": quality, "enc_params": {"preset": "ultrafast"}}, lossless=False)
-            for quality in (50, 60, 65, 70, 75, 80, 85, 90)
+            for quality in (50, 60, 65, 70, 75, 80, 85, 90, 95)
         ),
         "AVIF": tuple(
             Encoding("AVIF", {"quality": quality, "speed": 8}, lossless=False)
-            for quality in (50, 60, 65, 70, 75, 80, 85, 90)
+            for quality in (50, 60, 65, 70, 75, 80, 85, 90, 95, 100)
         ),
-        "WEBP": tuple(
-            Encoding("WEBP", {"quality": quality, "exact": True, "alpha_quality": 100}, lossless=False)
-            for quality in (75, 80, 85, 90, 95, 100)
+        "WEBP": (
+            *(
+                Encoding("WEBP", {"quality": quality, "exact": True, "alpha_quality": 100}, lossless=False)
+                for quality in (75, 80, 85, 90, 95, 100)
+            ),
+            LOSSLESS["WEBP"],
         ),
     }
 )
@@ -199,7 +207,20 @@ def _jpeg_encodings(image: JpegImagePlugin.JpegImageFile, turned: bool) -> tuple
     }
     ladder = [[[_divisor(value, share) for value in table] for table in tables] for share in TABLE_SHARES]
     distinct = [rung for index, rung in enumerate(ladder) if rung not in ladder[:index]]
-    return tuple(Encoding("JPEG", {"qtables": rung, **options}, lossless=False, own=True) for rung in distinct)
+    own = [Encoding("JPEG", {"qtables": rung, **options}, lossless=False, own=True) for rung in distinct]
+    full = {"subsampling": "4:4:4", "optimize": True, "progressive": options["progressive"]}
+    finer = [quality for quality in FULL_CHROMA if _steps_of(quality) < sum(distinct[-1][0]) + (layout != "4:4:4")]
+    return (*own, *(Encoding("JPEG", {"quality": quality, **full}, lossless=False) for quality in finer))
+
+
+@cache
+def _steps_of(quality: int) -> int:
+    """The sum of a JPEG's steps for brightness at one of Pillow's qualities."""
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as image:
+        assert isinstance(image, JpegImagePlugin.JpegImageFile)
+        return sum(image.quantization[0])
 
 
 @cache

@@ -78,6 +78,16 @@ def read_photo(path: Path, limits: Limits = LIMITS, policy: Policy = "default") 
     return decode(read_bytes(path, limits), shown(path), limits, policy)
 
 
+def read_note(path: Path, limits: Limits = LIMITS) -> str:
+    """The note that cloak left in a file; empty where there is none, or no photo that can be read."""
+    try:
+        data = read_bytes(path, limits)
+        with _decoding_errors(shown(path)), _open(data, limits) as image:
+            return note_of(read_metadata(image, data))
+    except (PhotoError, MemoryError):
+        return ""
+
+
 def read_bytes(path: Path, limits: Limits = LIMITS) -> bytes:
     """The content of a regular file, within the limits; never waits for a pipe or a device.
 

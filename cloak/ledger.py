@@ -1,0 +1,114 @@
+"""What is known of a run's photos: which are done, which were begun, and whose results are whose."""
+
+import os
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cloak.files import Job, stamp_of
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photo that is done, or whose result was begun.
+
+    Attributes:
+        origin: which photo it was, see ``Job``; another folder may have one of the same place.
+        stamp: of the photo when it was read, see ``stamp_of``.
+        output: the result's path below the folder; empty where there is none.
+        size: of the result in bytes, as it was written; -1 where that is not known.
+        failed: why it is not protected though it should be; else empty.
+        earlier: where the photo, before it changed, had a result that lies there still; else empty.
+    """
+
+    origin: str
+    stamp: str
+    output: str
+    size: int = -1
+    failed: str = ""
+    earlier: str = ""
+
+    @property
+    def own(self) -> str:
+        """The photo's result, as it is or was."""
+        return self.output or self.earlier
+
+
+@dataclass
+class Ledger:
+    """The photos of a folder's results.
+
+    Attributes:
+        path: of the journal, in the folder of the results.
+        done: a photo's place (see ``Job``) -> what became of it.
+        begun: a photo's place -> what a run began to write and did not finish.
+    """
+
+    path: Path
+    done: dict[str, Entry] = field(default_factory=dict)
+    begun: dict[str, Entry] = field(default_factory=dict)
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Learn what a line says of a photo; of one that may fare better another time, that nothing was written."""
+        if "begun" in record:
+            self.begun[record["begun"]] = Entry(record["origin"], record["stamp"], record["output"])
+        if record.get("unwritten"):
+            self.begun.pop(record["place"], None)
+        if "report" not in record or record["report"]["passing"]:
+            return
+        place, report = record["place"], record["report"]
+        failed = "" if report["skipped"] else report["reason"]
+        entry = Entry(record["origin"], record["stamp"], record["output"], record.get("size", -1), failed)
+        before = self.done.get(place)
+        foreign = before is not None and before.own and before.origin != entry.origin
+        if entry.output or not foreign:
+            self.begun.pop(place, None)
+            self.done[place] = entry if entry.output or before is None else replace(entry, earlier=before.own)
+
+    def has(self, job: Job, exists: Callable[[str], bool] = os.path.lexists) -> bool:
+        """Whether a photo is done, has not changed since, and its result still exists."""
+        entry = self.done.get(job.place)
+        if entry is None or entry.stamp != stamp(job):
+            return False
+        return not entry.output or exists((job.root / entry.output).as_posix())
+
+    def changed(self, jobs: Iterable[Job]) -> list[str]:
+        """The results of photos that are done, on this machine, whose size is another than when they were written."""
+        entries = ((job, self.done[job.place]) for job in jobs if job.place in self.done)
+        return [
+            entry.output
+            for job, entry in entries
+            if entry.size >= 0 and size_of(job.root / entry.output) not in (entry.size, -1)
+        ]
+
+    def owned(self, job: Job) -> Path | None:
+        """The result of this very photo, as it was or is, which is ours to replace."""
+        entry = self.begun.get(job.place) or self.done.get(job.place)
+        if entry is None or not entry.own:
+            return None
+        return job.root / entry.own if entry.origin == job.origin or entry.stamp == stamp(job) else None
+
+    def results(self) -> list[str]:
+        """The results of all photos, finished or not, below the folder."""
+        return [entry.own for entry in ChainMap(self.begun, self.done).values() if entry.own]
+
+    def pairs(self, without: Collection[str] = ()) -> Iterator[tuple[Path, Path]]:
+        """Original and result of each photo that is done, but those of some places."""
+        for place, entry in self.done.items():
+            if entry.output and place not in without:
+                yield Path(entry.origin), self.path.parent / entry.output
+
+
+def stamp(job: Job) -> str:
+    """What changes when a job's photo is changed."""
+    return job.stamp or stamp_of(job.source)
+
+
+def size_of(path: Path) -> int:
+    """Of a file in bytes; -1 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
