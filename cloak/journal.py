@@ -28,7 +28,10 @@ from cloak.types import PhotoReport
 
 NAME = ".cloak-journal"
 
-IDENTITY = "identity"
+OPTIONS = ("identity", "apart", "steps")
+"""Settings that are there only where such an option is given."""
+
+IDENTITY = OPTIONS[0]
 """Of the settings, the one that may become another while photos are added: what is done stays."""
 
 
@@ -161,9 +164,7 @@ class Journal(Ledger):
         if self._void:
             self.done.clear()
         elif changed:
-            words = ", ".join(
-                f"{name} was {before.get(name, 'none')}, now {settings.get(name, 'none')}" for name in changed
-            )
+            words = ", ".join(_difference(name, before, settings) for name in changed)
             raise UsageError(
                 f"{shown(self.path.parent)}: was begun with other settings ({words}); pass the same, another folder "
                 "with -o, or --overwrite to do all photos anew"
@@ -258,6 +259,13 @@ class Journal(Ledger):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _difference(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What became of a setting, in words."""
+    if name in OPTIONS and (name in before) != (name in now):
+        return f"--{name} was {'given' if name in before else 'not given'}"
+    return f"{name} was {before.get(name, 'another')}, now {now.get(name, 'another')}"
 
 
 def _of(job: Job, stamp: str, output: Path | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from cloak.files import Job, Layout
 from cloak.metadata import Policy, apply_policy, left_out
 from cloak.methods import Method
 from cloak.names import shown
-from cloak.photo import TRUSTED, Limits, Photo, read_note, read_photo, suffix_for
+from cloak.photo import TRUSTED, Limits, Photo, check_writable, read_note, read_photo, suffix_for
 
 NOT_OURS = (
     "exists already, without the note that cloak made it, so it may be a photo of yours; move it away, or pass another "
@@ -38,12 +38,14 @@ def open_job(
 
     Raises:
         UsageError: the result may not go there.
+        SaveError: nor can it be written.
         AlreadyCloakedError: the photo is a result itself, or has its result there.
         PhotoError: not a photo that can be read.
     """
     if job.error:
         raise UsageError(job.error)
     layout.check(job.target, job)
+    check_writable(job.target)
     photo = read_photo(job.source, limits, policy)
     if photo.earlier:
         raise AlreadyCloakedError(

@@ -13,6 +13,7 @@ from cloak.align import crop_face
 from cloak.bench.embedding import Gaze, look
 from cloak.bench.evaluators import Evaluator, central_face, load_evaluator, locate_by_mtcnn
 from cloak.bench.measures import unit
+from cloak.bench.protocol import read_protocol
 from cloak.bench.store import EmbeddingStore
 from cloak.errors import CloakError, UsageError
 from cloak.photo import read_photo
@@ -105,6 +106,21 @@ def test_a_module_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("sys.path", [path for path in sys.path if path])
     evaluator = load_evaluator("own_recogniser_of_a_test:embed")
     assert evaluator.embed(smooth_noise(160, 160, 3), made_up_face(40, 30, 70)).shape == (3,)
+
+
+@pytest.mark.parametrize("name", ["a protocol", "a specification"])
+def test_a_module_is_found_beside(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = f"beside_{name.split()[1]}"
+    (tmp_path / f"{module}.py").write_text("def embed(crops):\n    return crops.amax(dim=(2, 3))\n")
+    monkeypatch.setattr("sys.path", list(sys.path))
+    if name == "a protocol":
+        (tmp_path / "p.toml").write_text(
+            f'data = "."\nevaluators = ["{module}:embed"]\n[[cloaks]]\nmethods = ["none"]\n'
+        )
+        (reference,) = read_protocol(tmp_path / "p.toml").evaluators
+    else:
+        reference = specification(tmp_path, f'entry = "{module}:embed"')
+    assert load_evaluator(reference).embed(smooth_noise(160, 160, 3), made_up_face(40, 30, 70)).shape == (3,)
 
 
 def test_a_function_of_whole_photos_finds_the_face_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 pytest.importorskip("matplotlib")
 
@@ -57,6 +58,12 @@ def test_robustness_has_a_bar_for_each_condition_and_a_tick_for_clean(results: d
     for axes in figure.axes:
         assert [patch.get_width() for patch in axes.patches] == [0.789, 0.765, 0.765]  # type: ignore[attr-defined]
         assert set(lines_of(axes)["without a cloak"].get_xdata()) == {0.123}
+
+
+def test_dollars_in_names_are_no_formulae() -> None:
+    figure = Figure()
+    figure.add_subplot().set_title(r"a$\nothing$")
+    assert png(figure).startswith(b"\x89PNG")
 
 
 def test_pngs_are_the_same_every_time(results: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ def test_an_identity_is_told_reported_and_part_of_the_settings(
     (record,) = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert record["faces"][0]["known"] == 1
     assert main(run) == USAGE
-    assert "was begun with other settings (identity was " in capsys.readouterr().err
+    assert "was begun with other settings (--identity was given); pass the same" in capsys.readouterr().err
     assert main([*run, "--overwrite"]) == SUCCESS
     assert HINT in capsys.readouterr().out
 

@@ -207,6 +207,19 @@ def test_a_file_that_cloak_did_not_make_is_never_replaced(
     assert (None if mine.is_symlink() else mine.read_bytes()) == before
 
 
+def test_where_nothing_may_be_written_is_told_before_the_work(
+    cloaker: Cloaker, portrait: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    portrait.save(tmp_path / "in" / "a.png")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path / "in")
+    monkeypatch.setattr("cloak.protect.prepare", None)
+    (report,) = cloaker.protect_files([tmp_path / "in" / "a.png"])
+    assert f"a_cloaked.png: cannot be written: {tmp_path}/in is not ours to write to" in report.error
+    (plan,) = cloaker.plan_files([tmp_path / "in"], tmp_path / "in" / "new" / "deep")
+    assert "/in is not ours to write to; pass another with -o" in plan.error
+
+
 def test_two_runs_at_once_on_one_folder(cloaker: Cloaker, portrait: Image.Image, tmp_path: Path) -> None:
     portrait.save(tmp_path / "a.png")
     theirs: list[bytes] = []

@@ -11,6 +11,7 @@ from cloak.bench.changes import changed
 from cloak.bench.conditions import find_condition
 from cloak.bench.foreign import foreign_method
 from cloak.errors import UsageError
+from cloak.imports import look_in
 from cloak.methods import METHODS, Method, find_method
 from cloak.recognizers import SURROGATES
 from cloak.toml import read_toml
@@ -138,6 +139,7 @@ def read_protocol(path: Path) -> Protocol:
         UsageError: no such file, not TOML, or something in it that is unknown or wrong.
     """
     given = read_toml(path, "a protocol", "; there are some in benchmarks/")
+    look_in(path.parent)
     try:
         given["cloaks"] = tuple(_build(Cloaks, item) for item in given.get("cloaks", ()))
         whole = {"name": _safe(path.stem), **given, "folder": path.resolve().parent}

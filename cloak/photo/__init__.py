@@ -3,7 +3,7 @@
 from cloak.photo.formats import FINE_JPEG, IN_MEMORY, SUFFIXES, Encoding, suffix_for
 from cloak.photo.photo import Photo, to_image
 from cloak.photo.reading import LIMITS, TRUSTED, Limits, decode, photo_of, read_back, read_bytes, read_note, read_photo
-from cloak.photo.saving import RUN, remove_parts, save_bytes
+from cloak.photo.saving import RUN, check_writable, remove_parts, save_bytes
 from cloak.photo.writing import encode, recode
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Encoding",
     "Limits",
     "Photo",
+    "check_writable",
     "decode",
     "encode",
     "photo_of",

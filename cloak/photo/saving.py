@@ -47,6 +47,19 @@ def save_bytes(data: bytes, path: Path, *, overwrite: bool = False) -> None:
         raise SaveError(f"{shown(path)}: cannot be written: {error.strerror or error}") from None
 
 
+def check_writable(path: Path) -> None:
+    """Before the work: whether a file may be written there, as far as rights tell.
+
+    Raises:
+        SaveError: it may not.
+    """
+    there = next(folder for folder in path.absolute().parents if folder.exists() or folder == folder.parent)
+    if not os.access(there, os.W_OK):
+        raise SaveError(
+            f"{shown(path)}: cannot be written: {shown(there)} is not ours to write to; pass another with -o"
+        )
+
+
 def _place_new(temporary: Path, path: Path) -> None:
     """Give a finished file its name, unless that is taken."""
     if os.name == "nt":  # where to rename is enough: it fails if the name is taken

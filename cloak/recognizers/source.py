@@ -32,6 +32,7 @@ from typing import Any
 from cloak.errors import UsageError
 from cloak.fetch import pinned_sha256
 from cloak.folders import own_weights
+from cloak.imports import look_in
 from cloak.recognizers.base import InputSpec, RecognizerSpec
 from cloak.toml import read_toml
 from cloak.turns import USUAL_SHARE
@@ -200,6 +201,8 @@ def read_specification(path: Path) -> Source:
         if not isinstance(value, KEYS[key]) or (isinstance(value, str) and "\0" in value):
             raise UsageError(f"{path}: expected {key} to be {KINDS[KEYS[key]]}, got {value!r}")
     file = resolve(given["file"], path.parent) if "file" in given else None
+    if file is None:
+        look_in(path.parent)
     try:
         _check_embedding(given.get("embedding", {}))
         return _from_entry(str(given.get("name", path.stem)), given, file)
