@@ -7,7 +7,7 @@ Of published photos without their originals nobody knows whose faces they show; 
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,12 +118,20 @@ class Earlier:
             raise UsageError(f"expected published photos that show faces, got none: {self.problems[0]}")
 
     @one_thread_each()
-    def recall(self, pairs: Iterable[tuple[Path, Path]]) -> None:
+    def recall(
+        self, pairs: Iterable[tuple[Path, Path]], going_on: Callable[[Path], bool] = lambda original: True
+    ) -> None:
         """Remember results of earlier runs: the last MOST_PHOTOS of these originals, and what was made of them.
 
         A result that is gone is left out; without its original it counts like any published photo.
+
+        Args:
+            pairs: original and result.
+            going_on: told of each original before it is looked at; false ends it.
         """
         for original, result in list(pairs)[-MOST_PHOTOS:]:
+            if not going_on(original):
+                return
             with suppress(CloakError, OSError, MemoryError):
                 saved = read_photo(result, TRUSTED).pixels
                 self._recall_one(original, saved)

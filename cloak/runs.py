@@ -78,8 +78,12 @@ class Alone:
         if journal:
             self.layout.reserve(journal.path.parent, journal.results())
         if self.cloaker.earlier and jobs:
-            on_progress(Progress(0, len(jobs), jobs[0].source, "looking at earlier results", 0.0))
-            self.cloaker.earlier.recall(self._earlier_pairs(jobs, journal))
+
+            def going_on(original: Path) -> bool:
+                on_progress(Progress(0, len(jobs), original, "looking at earlier results", 0.0))
+                return not stopped()
+
+            self.cloaker.earlier.recall(self._earlier_pairs(jobs, journal), going_on)
         return work_through(
             self.cloaker,
             self.layout,

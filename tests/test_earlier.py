@@ -188,6 +188,20 @@ def test_results_beside_their_photos_are_known_when_a_run_goes_on(moments: dict[
         assert once.read_bytes() == twice.read_bytes()
 
 
+def test_looking_at_earlier_results_is_told_and_can_be_stopped(earlier: Earlier, moments: dict[str, Path]) -> None:
+    told: list[Path] = []
+    earlier.photos.clear()
+    pairs = [(moments[name], moments["grace_soft"]) for name in ("grace", "grace_mirrored", "eileen")]
+
+    def going_on(original: Path) -> bool:
+        told.append(original)
+        return len(told) < 3
+
+    earlier.recall(pairs, going_on)
+    assert told == [original for original, _ in pairs]
+    assert len(earlier.photos) == 2
+
+
 def test_what_could_not_be_saved_is_not_remembered(
     moments: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
