@@ -14,6 +14,8 @@ from cloak.methods import Method
 from cloak.names import shown
 from cloak.photo import TRUSTED, Limits, Photo, check_writable, read_note, read_photo, suffix_for
 
+DONE_BEFORE = "was done before"
+
 NOT_OURS = (
     "exists already, without the note that cloak made it, so it may be a photo of yours; move it away, or pass another "
     "folder with -o"
@@ -81,7 +83,7 @@ def _make_way(target: Path, job: Job, photo: Photo, method: Method, *, overwrite
     if overwrite:
         return
     if note.endswith(f" {method.name}") and _shows(target, job, photo):
-        raise AlreadyCloakedError(f"{shown(job.source)}: was done before; pass --overwrite to do it anew")
+        raise AlreadyCloakedError(f"{shown(job.source)}: {DONE_BEFORE}; pass --overwrite to do it anew")
     raise UsageError(f"{shown(target)}: exists already; pass --overwrite to replace it")
 
 

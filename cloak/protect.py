@@ -269,7 +269,8 @@ class Cloaker:
         save_bytes(data, target, overwrite=job.may_replace(target, overwrite))
         publish()
         unknown = self._identities.unknown_among([face.known for face in report.faces])
-        return replace(report, output=target, removed=photo.removed, notes=(*photo.notes, *unknown))
+        notes, growth = (*photo.notes, *unknown), round(len(data) / photo.bytes, 3)
+        return replace(report, output=target, growth=growth, removed=photo.removed, notes=notes)
 
     def _protect(
         self, photo: Photo, name: str, make: Callable[[Prepared], tuple[Result, Pixels]]

@@ -13,8 +13,10 @@ from rich.text import Text
 from cloak.errors import CloakError
 from cloak.models import ABSENT, DAMAGED, Model
 from cloak.names import shown
+from cloak.opening import DONE_BEFORE
 from cloak.photo import FINE_JPEG, IN_MEMORY, TRUSTED, Photo, encode, read_photo, save_bytes
 from cloak.types import Comparison, Face, PhotoPlan, PhotoReport, Pixels
+from cloak.words import amount
 
 if TYPE_CHECKING:
     from cloak.bench.check import Check
@@ -25,6 +27,9 @@ TILE = 320
 
 GAIN = 8
 """The picture shows differences so many times as large, around a middle grey."""
+
+LARGE = 2.0
+"""A file that has become so many times as large is told."""
 
 CAPTION = 22
 """Height of the captions in the picture, pixels."""
@@ -48,7 +53,7 @@ def summary_table(reports: Sequence[PhotoReport]) -> Table:
             f"{max(match.after for match in matches):.2f}" if matches else "-",
             f"{max(face.visibility.dssim for face in report.faces):.4f}" if report.faces else "-",
             f"{report.seconds:.1f}",
-            "protected" if report.protected else "cloaked before" if report.skipped else "NOT PROTECTED",
+            "protected" if report.protected else _before(report.skipped) if report.skipped else "NOT PROTECTED",
             _expected(report),
         )
     return table
@@ -63,7 +68,7 @@ def plan_table(plans: Sequence[PhotoPlan]) -> Table:
         table.add_row(
             Text(shown(plan.source)),
             _count(len(plan.faces), plan.small),
-            Text(shown(plan.target) if plan.target else "cloaked before" if plan.skipped else "nothing"),
+            Text(shown(plan.target) if plan.target else _before(plan.skipped) if plan.skipped else "nothing"),
             ", ".join(plan.removed) or "-",
             Text("; ".join(plan.notes) or "-"),
         )
@@ -75,9 +80,20 @@ def words_on_files(reports: Sequence[PhotoReport]) -> list[str]:
     removed = Counter(word for report in reports for word in report.removed)
     lines = [f"{shown(report.source or '')}: {note}" for report in reports for note in report.notes]
     if removed:
-        counts = (f"{word} ({count} {'photo' if count == 1 else 'photos'})" for word, count in removed.items())
+        counts = (f"{word} ({amount(count, 'photo')})" for word, count in removed.items())
         lines.append(f"removed from the files: {', '.join(counts)}")
+    grown = [report.growth for report in reports if report.growth >= LARGE]
+    if grown:
+        lines.append(
+            f"saved finer than {'it' if len(grown) == 1 else 'they'} came, which protects better: "
+            f"{amount(len(grown), 'photo')}, up to {max(grown):.1f} times as large"
+        )
     return lines
+
+
+def _before(skipped: str) -> str:
+    """Why nothing was done, in two words."""
+    return "done before" if DONE_BEFORE in skipped else "cloaked before"
 
 
 def _count(faces: int, small: int, missed: int = 0) -> str:

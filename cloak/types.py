@@ -141,6 +141,7 @@ class PhotoReport:
         small: how many faces were found and left alone, since they are narrower than 40 px.
         missed: faces that another way of looking still finds in the result: they are as they were.
         seconds: from reading to saving, its share of a batch's time.
+        growth: the size of the protected file, by that of the photo's; 0 where there is none.
         error: one sentence; empty when the photo was protected.
         passing: whether the error may be gone another time: a full disk, short memory.
         skipped: why nothing had to be done, in one sentence; else empty.
@@ -155,6 +156,7 @@ class PhotoReport:
     small: int = 0
     missed: tuple[Face, ...] = ()
     seconds: float = 0.0
+    growth: float = 0.0
     error: str = ""
     passing: bool = False
     skipped: str = ""

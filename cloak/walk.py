@@ -93,7 +93,7 @@ def passed_over(paths: Iterable[Path], out: Path | None = None, *, recursive: bo
             linked = (name for name in sorted(folders) if Path(folder, name).is_symlink() or _is_junction(folder, name))
             links += linked if recursive else ()
     sentences = (
-        (results, "photo", "left out, since their names say that they are results"),
+        (results, "photo", "left out, named like results"),
         (raw, "raw file", "left out: develop them first"),
         (links, "link", "to folders not followed: name the folders themselves"),
     )

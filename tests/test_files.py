@@ -121,7 +121,7 @@ def test_what_is_passed_over_in_folders_is_told(tmp_path: Path) -> None:
     (tmp_path / "in/linked").symlink_to(tmp_path / "out")
     here = [tmp_path / "in", tmp_path / "in/a.jpg"]
     assert passed_over(here) == (
-        "2 photos left out, since their names say that they are results (a_cloaked.jpg, a_cloaked_2.png)",
+        "2 photos left out, named like results (a_cloaked.jpg, a_cloaked_2.png)",
         "5 raw files left out: develop them first (0.NEF, 1.NEF, 2.NEF, and 2 more)",
     )
     assert passed_over(here, recursive=True)[1:] == (

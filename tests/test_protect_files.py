@@ -4,16 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cloak import Cloaker, Limits
+from cloak import Cloaker, Limits, PhotoReport
 from cloak.cli import main
 from cloak.metadata import note_of, read_metadata
 from cloak.photo import read_photo
+from cloak.report import words_on_files
 from cloak.types import Progress
 from tests.helpers import ANY_BYTES, SAMPLES, quick
 from tests.photo_files import camera_exif, make
@@ -218,6 +220,18 @@ def test_where_nothing_may_be_written_is_told_before_the_work(
     assert f"a_cloaked.png: cannot be written: {tmp_path}/in is not ours to write to" in report.error
     (plan,) = cloaker.plan_files([tmp_path / "in"], tmp_path / "in" / "new" / "deep")
     assert "/in is not ours to write to; pass another with -o" in plan.error
+
+
+def test_a_small_coarse_file_grows_and_that_is_told(portrait: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    portrait.resize((250, 250 * portrait.height // portrait.width)).save(path, quality=60)
+    (report,) = quick(steps=20).protect_files([path])
+    assert report.output is not None
+    assert report.growth == pytest.approx(report.output.stat().st_size / path.stat().st_size, abs=0.001)
+    assert report.growth > 2
+    assert report.faces[0].visibility.dssim <= 0.009
+    lines = words_on_files([report, PhotoReport(), replace(report, growth=99.96)])
+    assert lines[-1] == "saved finer than they came, which protects better: 2 photos, up to 100.0 times as large"
 
 
 def test_two_runs_at_once_on_one_folder(cloaker: Cloaker, portrait: Image.Image, tmp_path: Path) -> None:
