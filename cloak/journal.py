@@ -9,9 +9,9 @@ and not finished is ours to write again. Names of results are below the folder, 
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -24,9 +24,12 @@ from cloak.ledger import Entry, Ledger, size_of, stamp
 from cloak.lines import to_json
 from cloak.names import shown
 from cloak.photo import RUN, remove_parts
-from cloak.types import PhotoReport
+from cloak.types import Face, PhotoReport, face_of
 
 NAME = ".cloak-journal"
+
+KEPT = ("origin", "stamp", "output", "size")
+"""Of an entry, when all is done anew."""
 
 OPTIONS = ("identity", "apart", "steps")
 """Settings that are there only where such an option is given."""
@@ -74,11 +77,14 @@ class Journal(Ledger):
         journal = cls(path_of(folder, shard))
         try:
             journal._lock_folder(folder)
-            own = journal._forget() if anew and not journal._is_cut_short(settings) else {}
+            own: dict[str, Entry] = {}
+            if anew and not journal._is_cut_short(settings):
+                own = journal._own()
+                journal.path.unlink(missing_ok=True)
             journal._load(settings)
             journal._begin(settings, anew)
             for place, entry in own.items():
-                journal._note({"begun": place, "origin": entry.origin, "stamp": entry.stamp, "output": entry.own})
+                journal._note({"begun": place} | {name: getattr(entry, name) for name in KEPT})
         except OSError as error:
             journal.close()
             raise UsageError(f"{shown(folder)}: cannot be written to: {error.strerror or error}") from None
@@ -89,13 +95,16 @@ class Journal(Ledger):
 
     @classmethod
     def look(cls, path: Path, settings: Mapping[str, Any] | None = None, *, anew: bool = False) -> "Journal":
-        """What a journal says, to read alone; nothing where there is none, or ``anew`` would forget it.
+        """What a journal says, to read alone; nothing where there is none, and where ``anew`` would forget it, only
+        which results are whose.
 
         Raises:
             UsageError: the run had other settings, or the journal is damaged.
         """
         journal = cls(path)
-        if not anew or journal._is_cut_short(settings or {}):
+        if anew and not journal._is_cut_short(settings or {}):
+            journal.begun = journal._own()
+        else:
             journal._load(settings)
         return journal
 
@@ -121,13 +130,13 @@ class Journal(Ledger):
         journal.note_run(RUN)
         return journal
 
-    def _forget(self) -> dict[str, Entry]:
-        """Remove the file; a photo's place -> what was its own."""
+    def _own(self) -> dict[str, Entry]:
+        """A photo's place -> the result that is its own."""
         before = Journal(self.path)
         with suppress(UsageError):  # damaged
             before._load(None)
-        self.path.unlink(missing_ok=True)
-        return {place: entry for place, entry in (before.done | before.begun).items() if entry.own}
+        entries = (before.done | before.begun).items()
+        return {place: replace(entry, output=entry.own) for place, entry in entries if entry.own}
 
     def _is_cut_short(self, settings: Mapping[str, Any]) -> bool:
         """Whether its last run was to do all photos anew, with these settings, and did not end."""
@@ -222,9 +231,21 @@ class Journal(Ledger):
 
     def report_lines(self) -> list[str]:
         """The reports of all photos as lines of JSON, each photo's last, in the order of the first."""
+        return [to_json(record["report"]) for record in self._latest()]
+
+    def pictured(self, most: int) -> list[tuple[Path, Path, Face]]:
+        """Original, result and largest face of the first photos whose result is there."""
+        found: list[tuple[Path, Path, Face]] = []
+        for record in self._latest():
+            result, faces = self.path.parent / record["output"], record["report"]["faces"]
+            if record["output"] and faces and result.exists() and len(found) < most:
+                found.append((Path(record["origin"]), result, face_of(faces[0]["face"])))
+        return found
+
+    def _latest(self) -> Iterable[dict[str, Any]]:
+        """Each photo's last line with a report, in the order of the first."""
         found = (record for record in self.records() if "report" in record)
-        latest = {(record["place"], record["origin"]): record["report"] for record in found}
-        return [to_json(report) for report in latest.values()]
+        return {(record["place"], record["origin"]): record for record in found}.values()
 
     def _note(self, record: Mapping[str, Any]) -> None:
         self._write(record)

@@ -53,7 +53,9 @@ class Ledger:
     def take(self, record: Mapping[str, Any]) -> None:
         """Learn what a line says of a photo; of one that may fare better another time, that nothing was written."""
         if "begun" in record:
-            self.begun[record["begun"]] = Entry(record["origin"], record["stamp"], record["output"])
+            self.begun[record["begun"]] = Entry(
+                record["origin"], record["stamp"], record["output"], record.get("size", -1)
+            )
         if record.get("unwritten"):
             self.begun.pop(record["place"], None)
         if "report" not in record or record["report"]["passing"]:
@@ -65,7 +67,8 @@ class Ledger:
         foreign = before is not None and before.own and before.origin != entry.origin
         if entry.output or not foreign:
             self.begun.pop(place, None)
-            self.done[place] = entry if entry.output or before is None else replace(entry, earlier=before.own)
+            kept = entry if entry.output or before is None else replace(entry, earlier=before.own, size=before.size)
+            self.done[place] = kept
 
     def has(self, job: Job, exists: Callable[[str], bool] = os.path.lexists) -> bool:
         """Whether a photo is done, has not changed since, and its result still exists."""
@@ -75,20 +78,17 @@ class Ledger:
         return not entry.output or exists((job.root / entry.output).as_posix())
 
     def changed(self, jobs: Iterable[Job]) -> list[str]:
-        """The results of photos that are done, on this machine, whose size is another than when they were written."""
+        """The results of photos that are done, on this machine, that are other files than were written."""
         entries = ((job, self.done[job.place]) for job in jobs if job.place in self.done)
-        return [
-            entry.output
-            for job, entry in entries
-            if entry.size >= 0 and size_of(job.root / entry.output) not in (entry.size, -1)
-        ]
+        return [entry.output for job, entry in entries if entry.output and _is_another(job.root / entry.output, entry)]
 
-    def owned(self, job: Job) -> Path | None:
-        """The result of this very photo, as it was or is, which is ours to replace."""
+    def owned(self, job: Job, *, anew: bool = False) -> Path | None:
+        """The result of this very photo, as it was or is, which is ours to replace; or, where all is done anew, of
+        whatever photo had this place. None where somebody has changed it."""
         entry = self.begun.get(job.place) or self.done.get(job.place)
-        if entry is None or not entry.own:
+        if entry is None or not entry.own or _is_another(job.root / entry.own, entry):
             return None
-        return job.root / entry.own if entry.origin == job.origin or entry.stamp == stamp(job) else None
+        return job.root / entry.own if anew or entry.origin == job.origin or entry.stamp == stamp(job) else None
 
     def results(self) -> list[str]:
         """The results of all photos, finished or not, below the folder."""
@@ -112,3 +112,8 @@ def size_of(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
+
+
+def _is_another(result: Path, entry: Entry) -> bool:
+    """Whether a file has another size than the result that was written there."""
+    return entry.size >= 0 and size_of(result) not in (entry.size, -1)

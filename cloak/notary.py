@@ -24,8 +24,8 @@ class Notary:
         self._runs.add(run)
         return self._journal.path.parent, self._journal.results(), self._earlier
 
-    def owned(self, job: Job) -> Path | None:
-        return self._journal.owned(job)
+    def owned(self, job: Job, *, anew: bool = False) -> Path | None:
+        return self._journal.owned(job, anew=anew)
 
     def begin(self, job: Job, output: Path) -> None:
         self._folders.add(output.parent)
@@ -52,8 +52,8 @@ class RemoteNotes:
         self.earlier_runs: list[str]
         self.folder, self.earlier, self.earlier_runs = self._get(notary.joined.remote(RUN))
 
-    def owned(self, job: Job) -> Path | None:
-        found: Path | None = self._get(self._notary.owned.remote(job))
+    def owned(self, job: Job, *, anew: bool = False) -> Path | None:
+        found: Path | None = self._get(self._notary.owned.remote(job, anew=anew))
         return found
 
     def begin(self, job: Job, output: Path) -> None:

@@ -1,7 +1,7 @@
 """A job -> its photo, as it is to be saved but for the cloak, and where the result goes."""
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from cloak.metadata import Policy, apply_policy, left_out
 from cloak.methods import Method
 from cloak.names import shown
 from cloak.photo import TRUSTED, Limits, Photo, check_writable, read_note, read_photo, suffix_for
+from cloak.types import Pixels
 
-DONE_BEFORE = "was done before"
+DONE_BEFORE = "was done before, perhaps with other settings; pass --overwrite to do it anew"
 
 NOT_OURS = (
     "exists already, without the note that cloak made it, so it may be a photo of yours; move it away, or pass another "
@@ -25,10 +26,23 @@ ALIKE = 4.0
 """A photo and its result differ by fewer grey levels on average; two photos by several times as many."""
 
 
-def open_job(
-    job: Job, layout: Layout, method: Method, policy: Policy, limits: Limits, *, overwrite: bool
-) -> tuple[Photo, Path]:
-    """A job's photo, with the metadata that its result has, and where that goes.
+@dataclass(frozen=True)
+class Opened:
+    """A job's photo.
+
+    Attributes:
+        photo: with the metadata that its result has.
+        target: where that goes.
+        made: what it shows, where it is there already; else None.
+    """
+
+    photo: Photo
+    target: Path
+    made: Pixels | None = None
+
+
+def open_job(job: Job, layout: Layout, method: Method, policy: Policy, limits: Limits, *, overwrite: bool) -> Opened:
+    """A job's photo, and where its result goes.
 
     Args:
         job: of the layout.
@@ -41,13 +55,12 @@ def open_job(
     Raises:
         UsageError: the result may not go there.
         SaveError: nor can it be written.
-        AlreadyCloakedError: the photo is a result itself, or has its result there.
+        AlreadyCloakedError: the photo is a result itself.
         PhotoError: not a photo that can be read.
     """
     if job.error:
         raise UsageError(job.error)
     layout.check(job.target, job)
-    check_writable(job.target)
     photo = read_photo(job.source, limits, policy)
     if photo.earlier:
         raise AlreadyCloakedError(
@@ -56,8 +69,9 @@ def open_job(
     format_name = photo.encoding.format
     suffix = suffix_for(photo.encoding, job.target.suffix)
     target = layout.place(job, suffix)
-    if target != job.ours and os.path.lexists(target):
-        _make_way(target, job, photo, method, overwrite=overwrite)
+    check_writable(target)
+    there = target != job.ours and os.path.lexists(target)
+    made = _at_its_place(target, job, photo, method, policy, overwrite=overwrite) if there else None
     renamed = f"named {shown(target.name)}, since it is a {format_name}" if suffix != job.target.suffix else ""
     forgotten = "a BMP holds no note, so this photo will not be known as cloaked" if format_name == "BMP" else ""
     metadata, _ = apply_policy(photo.metadata, policy, f"cloak {__version__} {method.name}")
@@ -67,33 +81,41 @@ def open_job(
         removed=(*photo.removed, *left_out(photo.metadata, format_name)),
         notes=tuple(word for word in (*photo.notes, renamed, forgotten) if word),
     )
-    return photo, target
+    return Opened(photo, target, made)
 
 
-def _make_way(target: Path, job: Job, photo: Photo, method: Method, *, overwrite: bool) -> None:
-    """Refuse to write a result over a file that is there, unless cloak made it and it may be replaced.
+def _at_its_place(
+    target: Path, job: Job, photo: Photo, method: Method, policy: Policy, *, overwrite: bool
+) -> Pixels | None:
+    """What is at a result's place already: the photo's result as it would be now, which stays; or, if it may be
+    replaced, nothing.
 
     Raises:
-        AlreadyCloakedError: it is the photo's result in this mode.
-        UsageError: it is not, or perhaps not cloak's.
+        UsageError: it may not be replaced.
     """
     note = read_note(target, TRUSTED)
-    if not note:
+    if overwrite and not note:
         raise UsageError(f"{shown(target)}: {NOT_OURS}")
     if overwrite:
-        return
-    if note.endswith(f" {method.name}") and _shows(target, job, photo):
-        raise AlreadyCloakedError(f"{shown(job.source)}: {DONE_BEFORE}; pass --overwrite to do it anew")
-    raise UsageError(f"{shown(target)}: exists already; pass --overwrite to replace it")
+        return None
+    made = _result_of(target, job, photo, policy)
+    without = policy == "strip" or photo.encoding.format == "BMP"  # of results that have no note
+    if made is not None and (note.endswith(f" {method.name}") or (without and not note)):
+        return made
+    if not note:
+        raise UsageError(f"{shown(target)}: {NOT_OURS}")
+    what = "of another photo, of this one before it changed, or with other metadata" if made is None else f"({note})"
+    raise UsageError(f"{shown(target)}: exists already, {what}; pass --overwrite to replace it")
 
 
-def _shows(target: Path, job: Job, photo: Photo) -> bool:
-    """Whether a result shows a photo as it is."""
+def _result_of(target: Path, job: Job, photo: Photo, policy: Policy) -> Pixels | None:
+    """What a file shows that is a photo's result, later than it and without metadata that should go; else None."""
     try:
+        saved = read_photo(target, TRUSTED, policy)
         later = target.stat().st_mtime_ns >= job.source.stat().st_mtime_ns
-        saved = read_photo(target, TRUSTED).pixels
     except (PhotoError, OSError):
-        return False
-    if not later or saved.shape != photo.pixels.shape:
-        return False
-    return bool(np.abs(np.subtract(saved, photo.pixels, dtype=np.int16)).mean() < ALIKE)
+        return None
+    if not later or saved.removed or saved.pixels.shape != photo.pixels.shape:
+        return None
+    difference = np.abs(np.subtract(saved.pixels, photo.pixels, dtype=np.int16)).mean()
+    return saved.pixels if difference < ALIKE else None

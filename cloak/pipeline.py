@@ -15,7 +15,7 @@ from cloak.errors import CloakError, NoFaceError, SaveError
 from cloak.metadata import Metadata
 from cloak.methods import Method
 from cloak.patches import FacePatch, Residual, cut_patch, residual_in_photo
-from cloak.photo import Encoding, Photo, encode, read_back
+from cloak.photo import Photo, encode, read_back
 from cloak.recognizers import Recognizer
 from cloak.threads import each
 from cloak.types import Face, Pixels
@@ -44,7 +44,7 @@ class Prepared:
     """A photo on its way.
 
     Attributes:
-        photo: as it was read.
+        photo: as it was read, with the encodings that come into question.
         faces: that are protected.
         patches: of these.
         small: how many faces are left alone, since they are too small.
@@ -93,11 +93,23 @@ def cut(photo: Photo, name: str, found: Sequence[Face], method: Method, seed: in
             f"only faces narrower than {MIN_FACE} px were found in it ({small})" if small else "no face was found in it"
         )
         raise NoFaceError(f"{name}: {what}, so nothing was changed or written")
-    grey, lossy = photo.grey, not photo.encoding.lossless
+    photo = affordable(photo)
+    grey, lossy = photo.grey, not photo.encodings[-1].lossless
     patches = tuple(
         cut_patch(photo.pixels, face, grey=grey, lossy=lossy, seed=seed, patch_face=method.patch_face) for face in faces
     )
     return Prepared(photo, faces, patches, small, tuple(found))
+
+
+def affordable(photo: Photo) -> Photo:
+    """With those of its encodings that come into question, the coarsest first: those that are as fine as it came, or
+    finer, in files that are not too large."""
+    encodings = photo.encodings[_as_fine_as_it_came(photo) :]
+    for index in range(1, len(encodings)):
+        size = estimated_size(replace(photo, encodings=encodings[index:])) if photo.bytes else 0.0
+        if size > LIKELY * _largest(photo.bytes):
+            return replace(photo, encodings=encodings[:index])
+    return replace(photo, encodings=encodings)
 
 
 def to_residuals(prepared: Prepared, deltas: Sequence[Tensor]) -> list[Residual]:
@@ -111,13 +123,11 @@ def encode_protected(
 ) -> tuple[bytes, Pixels]:
     """The file of a photo, and what it shows: in the coarsest of its encodings that keeps the protection.
 
-    Each encoding has the cloak fitted to its own budget. Where the source's quality is unknown, they begin with
-    the first whose file is no smaller than the source; they end where the file would grow by more than GROWTH
-    and ROOM. What they gain is seen on the surroundings of the faces, encoded by themselves, by the surrogates
-    that look oftenest. The taken one can be read again.
+    Each encoding has the cloak fitted to its own budget. What they gain is seen on the surroundings of the faces,
+    encoded by themselves, by the surrogates that look oftenest. The taken one can be read again.
 
     Args:
-        prepared: the photo and its faces.
+        prepared: the photo and its faces; see ``affordable``.
         residuals: one for each face.
         recognizers: the surrogates, who tell what the cloak achieves.
         method: with its budget.
@@ -126,10 +136,9 @@ def encode_protected(
     Raises:
         SaveError: it cannot be written, or what was written cannot be read.
     """
-    most = _largest(prepared.photo.bytes)
     try:
-        fitted = _fitted_to_encodings(prepared, residuals, _who_look_oftenest(recognizers), method, most)
-        return _finest_that_can_be(fitted, most)
+        fitted = _fitted_to_encodings(prepared, residuals, _who_look_oftenest(recognizers), method)
+        return _finest_that_can_be(fitted, _largest(prepared.photo.bytes))
     except CloakError as error:
         raise SaveError(f"{name}: {error}; save the photo in another format first") from None
 
@@ -140,12 +149,11 @@ def _largest(size: int) -> float:
 
 
 def _fitted_to_encodings(
-    prepared: Prepared, residuals: Sequence[Residual], judges: Sequence[Recognizer], method: Method, most: float
+    prepared: Prepared, residuals: Sequence[Residual], judges: Sequence[Recognizer], method: Method
 ) -> list[Composition]:
     """Of the encodings that were tried, the coarsest first; the last is the coarsest that protects like the finest."""
     photo = prepared.photo
-    encodings = _of_fitting_size(photo, most)
-
+    encodings = photo.encodings
     fitted: dict[int, Composition] = {}
 
     def reached(index: int) -> float:
@@ -204,15 +212,6 @@ def _finest_that_can_be(fitted: Sequence[Composition], most: float) -> tuple[byt
         if len(data) <= most:
             return data, seen
     return _encode_within_budget(fitted[0])
-
-
-def _of_fitting_size(photo: Photo, most: float) -> Sequence[Encoding]:
-    """The encodings that come into question: as fine as the photo came, or finer, and not too large."""
-    encodings = photo.encodings[_as_fine_as_it_came(photo) :]
-    for index in range(1, len(encodings)):
-        if photo.bytes and estimated_size(replace(photo, encodings=encodings[index:])) > LIKELY * most:
-            return encodings[:index]
-    return encodings
 
 
 def _as_fine_as_it_came(photo: Photo) -> int:

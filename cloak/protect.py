@@ -24,7 +24,7 @@ from cloak.memory import device_is_lost, lost
 from cloak.metadata import Policy, check_policy
 from cloak.methods import find_mode
 from cloak.names import shown
-from cloak.opening import open_job
+from cloak.opening import DONE_BEFORE, Opened, open_job
 from cloak.patches import FacePatch
 from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, save_bytes, to_image
 from cloak.pipeline import Prepared, cut, encode_protected, prepare, to_residuals
@@ -236,8 +236,11 @@ class Cloaker:
     def plan_job(self, job: Job, layout: Layout, *, overwrite: bool = False) -> PhotoPlan:
         """What ``protect_job`` would do."""
         try:
-            photo, target = open_job(job, layout, self.method, self.metadata, self.limits, overwrite=overwrite)
-            prepared = prepare(photo, shown(job.source), self._detector, self.method, self.seed)
+            found = open_job(job, layout, self.method, self.metadata, self.limits, overwrite=overwrite)
+            if found.made is not None:
+                return PhotoPlan(job.source, skipped=DONE_BEFORE)
+            photo, target = found.photo, found.target
+            prepared = prepare(photo.coarsest, shown(job.source), self._detector, self.method, self.seed)
         except AlreadyCloakedError as error:
             return PhotoPlan(job.source, skipped=str(error))
         except PHOTO_ERRORS as error:
@@ -253,7 +256,10 @@ class Cloaker:
         on_saving: Callable[[Path], None],
     ) -> PhotoReport:
         tell("finding faces", 0.0)
-        photo, target = open_job(job, layout, self.method, self.metadata, self.limits, overwrite=overwrite)
+        found = open_job(job, layout, self.method, self.metadata, self.limits, overwrite=overwrite)
+        if found.made is not None:
+            return self._report_on(found, found.made, shown(job.source))
+        photo, target = found.photo, found.target
 
         def cloaking(share: float) -> None:
             tell("cloaking", 0.05 + 0.85 * share)
@@ -288,11 +294,17 @@ class Cloaker:
         missed = missed_faces(saved, prepared.found, self._detector)
         if missed:
             faces = order_faces((*prepared.found, *missed))
-            prepared = self._acquainted(cut(photo, name, faces, self.method, self.seed))
+            prepared = self._acquainted(cut(prepared.photo, name, faces, self.method, self.seed))
             result, saved = make(prepared)
             missed = missed_faces(saved, prepared.found, self._detector)
         report = replace(self._report(prepared, saved), missed=missed)
         return result, report, partial(remember, self.earlier, first, saved)
+
+    def _report_on(self, found: Opened, made: Pixels, name: str) -> PhotoReport:
+        """The report on a result that is there already."""
+        prepared = prepare(found.photo.coarsest, name, self._detector, self.method, self.seed)
+        report, missed = self._report(prepared, made), missed_faces(made, prepared.found, self._detector)
+        return replace(report, output=found.target, missed=missed, notes=(DONE_BEFORE,))
 
     def _acquainted(self, prepared: Prepared) -> Prepared:
         """A photo with what is known of its people."""

@@ -16,7 +16,7 @@ from cloak.names import shown
 from cloak.opening import DONE_BEFORE
 from cloak.photo import FINE_JPEG, IN_MEMORY, TRUSTED, Photo, encode, read_photo, save_bytes
 from cloak.types import Comparison, Face, PhotoPlan, PhotoReport, Pixels
-from cloak.words import amount
+from cloak.words import amount, some
 
 if TYPE_CHECKING:
     from cloak.bench.check import Check
@@ -53,7 +53,7 @@ def summary_table(reports: Sequence[PhotoReport]) -> Table:
             f"{max(match.after for match in matches):.2f}" if matches else "-",
             f"{max(face.visibility.dssim for face in report.faces):.4f}" if report.faces else "-",
             f"{report.seconds:.1f}",
-            "protected" if report.protected else _before(report.skipped) if report.skipped else "NOT PROTECTED",
+            "protected" if report.protected else "cloaked before" if report.skipped else "NOT PROTECTED",
             _expected(report),
         )
     return table
@@ -68,7 +68,7 @@ def plan_table(plans: Sequence[PhotoPlan]) -> Table:
         table.add_row(
             Text(shown(plan.source)),
             _count(len(plan.faces), plan.small),
-            Text(shown(plan.target) if plan.target else _before(plan.skipped) if plan.skipped else "nothing"),
+            Text(shown(plan.target) if plan.target else _why_not(plan.skipped) if plan.skipped else "nothing"),
             ", ".join(plan.removed) or "-",
             Text("; ".join(plan.notes) or "-"),
         )
@@ -76,9 +76,13 @@ def plan_table(plans: Sequence[PhotoPlan]) -> Table:
 
 
 def words_on_files(reports: Sequence[PhotoReport]) -> list[str]:
-    """What was removed from the photos, how often; and the notes on each."""
+    """What was removed from the photos, how often; and the notes on them."""
     removed = Counter(word for report in reports for word in report.removed)
-    lines = [f"{shown(report.source or '')}: {note}" for report in reports for note in report.notes]
+    noted: dict[str, list[str]] = {}
+    for report in reports:
+        for note in report.notes:
+            noted.setdefault(note, []).append(shown(report.source or ""))
+    lines = [f"{some(names)}: {note}" for note, names in noted.items()]
     if removed:
         counts = (f"{word} ({amount(count, 'photo')})" for word, count in removed.items())
         lines.append(f"removed from the files: {', '.join(counts)}")
@@ -91,9 +95,9 @@ def words_on_files(reports: Sequence[PhotoReport]) -> list[str]:
     return lines
 
 
-def _before(skipped: str) -> str:
-    """Why nothing was done, in two words."""
-    return "done before" if DONE_BEFORE in skipped else "cloaked before"
+def _why_not(skipped: str) -> str:
+    """Why nothing would be done, in two words."""
+    return "done before" if skipped == DONE_BEFORE else "cloaked before"
 
 
 def _count(faces: int, small: int, missed: int = 0) -> str:
@@ -230,13 +234,13 @@ ENOUGH_IMPOSTORS = 10_000
 """A false-accept rate of 1e-3 rests on ten of so many pairs."""
 
 
-def write_picture(reports: Sequence[PhotoReport], path: Path) -> None:
-    """Save a picture with a row for each protected photo: its largest face before, after, difference.
+def write_picture(pictured: Sequence[tuple[Path, Path, Face]], path: Path) -> None:
+    """Save a picture with a row for each original, result and face: before, after, difference.
 
     Raises:
         CloakError: nothing was protected, or the picture cannot be written.
     """
-    rows = [_row(report) for report in reports if report.output and report.source]
+    rows = [_row(*one) for one in pictured]
     if not rows:
         raise CloakError(f"{path}: no picture was written, since no photo was cloaked")
     picture = Image.new("RGB", (3 * TILE, CAPTION + sum(row.height for row in rows)), "white")
@@ -251,11 +255,8 @@ def write_picture(reports: Sequence[PhotoReport], path: Path) -> None:
     save_bytes(encode(Photo(np.asarray(picture), encodings=encodings)), path, overwrite=True)
 
 
-def _row(report: PhotoReport) -> Image.Image:
-    assert report.source is not None
-    assert report.output is not None
-    face = report.faces[0].face
-    before, after = (around(read_photo(path, TRUSTED).pixels, face) for path in (report.source, report.output))
+def _row(source: Path, output: Path, face: Face) -> Image.Image:
+    before, after = (around(read_photo(path, TRUSTED).pixels, face) for path in (source, output))
     row = Image.new("RGB", (3 * TILE, TILE), "white")
     for column, tile in enumerate((before, after, amplified_difference(before, after))):
         row.paste(fitted(tile, TILE), (column * TILE, 0))

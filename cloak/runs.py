@@ -121,7 +121,7 @@ def told(
 class Notes(Protocol):
     """What is noted of photos, see ``cloak.journal.Journal``."""
 
-    def owned(self, job: Job) -> Path | None: ...
+    def owned(self, job: Job, *, anew: bool = False) -> Path | None: ...
 
     def begin(self, job: Job, output: Path) -> None: ...
 
@@ -160,7 +160,7 @@ def work_through(
             yield cloaker.protect_job(job, layout, overwrite=overwrite, on_step=tell)
             continue
         stamp = stamp_of(job.source)
-        known = replace(job, ours=journal.owned(job))
+        known = replace(job, ours=journal.owned(job, anew=overwrite))
         saving = partial(journal.begin, job)
         report = cloaker.protect_job(known, layout, overwrite=overwrite, on_step=tell, on_saving=saving)
         journal.finish(job, report, stamp)

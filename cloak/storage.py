@@ -149,7 +149,7 @@ class Stage:
         """As ``cloak.runs.work_through``, for jobs of this stage's layout; ``earlier``: results that are there."""
         with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{RUN}-") as name:
             inside, outside = Path(name, "in"), Path(name, "out")
-            known = [replace(job, ours=notes.owned(job)) for job in jobs]
+            known = [replace(job, ours=notes.owned(job, anew=overwrite)) for job in jobs]
             here = [_within(job, inside, outside) for job in known]
             layout = Layout.of(here)
             layout.reserve(outside, earlier)

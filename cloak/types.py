@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,12 @@ class Face:
     @property
     def height(self) -> float:
         return self.box[3] - self.box[1]
+
+
+def face_of(record: Mapping[str, Any]) -> Face:
+    """A face as JSON has it."""
+    landmarks = tuple((float(x), float(y)) for x, y in record["landmarks"])
+    return Face(**{**record, "box": tuple(record["box"]), "landmarks": landmarks})
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from cloak import Cloaker, PhotoReport, __version__, methods
 from cloak.cli import main
 from cloak.cli.protect import HINT
+from cloak.opening import DONE_BEFORE
 from cloak.report import summary_table
 from tests.helpers import ANY_BYTES, ROOT, SAMPLES, smooth_noise
 
@@ -120,11 +121,33 @@ def test_a_read_only_output_folder(photo: Path, tmp_path: Path, capsys: pytest.C
     assert "cannot be written: Permission denied" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs a folder where nobody may write")
+@pytest.mark.parametrize("option", ["--report", "--picture"])
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    option: str, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["protect", str(photo), option, "/proc/file.png"]) == FAILURE
+    assert "cannot be written" in capsys.readouterr().err
+    assert not photo.with_name("me_cloaked.png").exists()
+
+
+def test_what_was_done_before_is_judged_again(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["protect", str(photo), "--mode", "low", "--steps", "20", "--surrogates", "dlib-robust"]
+    codes = [main(command) for _ in range(2)]
+    assert codes[0] == codes[1]
+    output = capsys.readouterr()
+    assert f"me.png: {DONE_BEFORE}" in output.out
+    first, second = (line.split() for line in output.out.splitlines() if "/me.png " in line)
+    assert first[:4] == second[:4]
+    assert main([*command, "--dry-run"]) == SUCCESS
+    assert "done before" in capsys.readouterr().out
+
+
 def test_an_output_folder_that_cannot_be_made(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert main(["protect", str(photo), "-o", str(tmp_path / "file" / "out"), "--quiet"]) == FAILURE
     error = capsys.readouterr().err
-    assert "cannot be written: Not a directory" in error
+    assert "expected a folder at " in error
     assert error.count("\n") == 1
 
 

@@ -18,6 +18,7 @@ from cloak.earlier import Earlier, keep_apart, published_among
 from cloak.eye import Eye
 from cloak.methods import APART, MODES
 from cloak.objectives import likeness_to
+from cloak.opening import DONE_BEFORE
 from cloak.optimize import cloak_patches
 from cloak.patches import stack_patches
 from cloak.photo import read_photo, save_bytes
@@ -180,8 +181,8 @@ def test_results_beside_their_photos_are_known_when_a_run_goes_on(moments: dict[
     assert not (tmp_path / "twice" / "b_cloaked.png").exists()
     report = tmp_path / "report.jsonl"
     assert main(["protect", str(tmp_path / "twice"), *options, "--report", str(report)]) in (0, 1)
-    skipped, done = (json.loads(line) for line in report.read_text().splitlines())
-    assert "was done before" in skipped["skipped"]
+    before, done = (json.loads(line) for line in report.read_text().splitlines())
+    assert before["notes"] == [DONE_BEFORE]
     assert done["faces"][0]["apart"] == 1
     for name in ("a", "b"):
         once, twice = (tmp_path / folder / f"{name}_cloaked.png" for folder in ("once", "twice"))

@@ -19,11 +19,12 @@ from rich.progress import Progress
 
 import cloak.protect
 from cloak import Cloaker, Limits, PhotoReport, SaveError, UsageError
-from cloak.cli import main
+from cloak.cli import _parser, main
 from cloak.cli.engines import sensible_count
-from cloak.cli.working import in_words, show_progress, words_on
+from cloak.cli.working import in_words, left_to_do, show_progress, words_on
 from cloak.files import Job, Layout, Shard, lay_out
 from cloak.journal import Journal
+from cloak.report import CAPTION, TILE
 from cloak.runs import Alone, told
 from tests.fuzz import quick_cloaker
 from tests.helpers import ROOT, contents, smooth_noise
@@ -156,6 +157,48 @@ def test_results_that_were_changed_are_told_and_stay(cloaker: Cloaker, photos: P
     assert word.startswith("1 result changed since cloak made them (a/0.png), so")
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_result_that_somebody_changed_is_not_ours_to_replace(
+    anew: bool, cloaker: Cloaker, photos: Path, tmp_path: Path
+) -> None:
+    out, layout = tmp_path / "out", lay_out([photos], tmp_path / "out", recursive=True)
+    go(cloaker, layout, out)
+    Image.fromarray(smooth_noise(60, 60, seed=9)).save(out / "a" / "0.png")
+    mine = (out / "a" / "0.png").read_bytes()
+    (photos / "a" / "0.png").touch()
+    for _ in range(2):
+        with Journal.open(out, SETTINGS, anew=anew) as journal:
+            left = [job for job in layout.jobs if job.place == "a/0.png"]
+            (report,) = Alone(cloaker, layout, overwrite=anew).protect(left, journal)
+        assert "0.png: exists already, without the note that cloak made it" in report.error
+        assert (out / "a" / "0.png").read_bytes() == mine
+
+
+def test_another_folder_s_results_are_replaced_when_all_is_done_anew(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a note the journal tells that cloak made them; it tells a dry run and a single photo, too."""
+    cloaker, out = quick_cloaker("strip", monkeypatch.setattr), tmp_path / "out"
+    go(cloaker, lay_out([photos / "a"], out), out)
+    before = contents(out)
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.fromarray(smooth_noise(80, 80, seed=77)).save(other / "0.png")
+    layout = lay_out([other], out)
+    assert [bool(report.error) for report in go(cloaker, layout, out)] == [True]
+    for most in (0, 1):  # once without a photo being done
+        with Journal.open(out, SETTINGS, anew=True) as journal:
+            assert [job.place for job in layout.jobs if journal.owned(job, anew=True)] == ["0.png"]
+            reports = list(Alone(cloaker, layout, overwrite=True).protect(layout.jobs[:most], journal))
+        assert not any(report.error for report in reports)
+    options = _parser().parse_args(["protect", str(other / "0.png"), "-o", str(out), "--overwrite"])
+    (job,) = left_to_do(options, SETTINGS).jobs
+    assert job.ours == out / "0.png"
+    (report,) = Alone(cloaker, layout, overwrite=True).protect([job])
+    assert report.output == out / "0.png"
+    assert contents(out).keys() == before.keys()
+
+
 def test_results_without_a_note_are_known_as_ours_when_all_is_done_anew(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +315,7 @@ def test_another_folder_s_photo_of_the_same_name_replaces_nothing(cloaker: Cloak
     saved = contents(out)
     for _ in range(2):
         (second,) = go(cloaker, layouts[1], out)
-        assert "IMG_1.png: exists already; pass --overwrite" in second.error
+        assert "IMG_1.png: exists already, of another photo" in second.error
         assert contents(out) == saved
     assert go(cloaker, layouts[0], out) == []
     assert first.error == ""
@@ -477,7 +520,7 @@ def test_a_dry_run_says_what_is_left(photos: Path, tmp_path: Path, capsys: pytes
     capsys.readouterr()
     assert main([*arguments, "--dry-run"]) == FAILURE  # as the run itself
     told = capsys.readouterr()
-    assert "of 7 photos, 7 are done already, or of other shards" in told.out
+    assert "of 7 photos, 7 are done already\n" in told.out
     assert "none.png: expected a photo" in told.err
     (photos / "a" / "0.png").touch()
     main([*arguments, "--dry-run"])
@@ -507,7 +550,12 @@ def test_a_run_that_is_interrupted_leaves_nothing_that_stops_the_same_command(
     assert not picture.exists()
     assert main(arguments) == FAILURE
     assert len(report.read_text().splitlines()) == 7
-    assert picture.exists()
+    for _ in range(2):  # of all photos, also those of the run before, and where nothing was left to do
+        with Image.open(picture) as image:
+            assert image.height == CAPTION + 6 * TILE
+        picture.unlink()
+        report.unlink()
+        assert main(arguments) == FAILURE
 
 
 @pytest.mark.usefixtures("command")

@@ -16,7 +16,15 @@ from cloak.methods import MODES
 from cloak.patches import Residual
 from cloak.photo import FINE_JPEG, IN_MEMORY, Photo, decode, encode, read_back, recode
 from cloak.photo.formats import LADDERS
-from cloak.pipeline import GROWTH, ROOM, Prepared, _first_as_good_as_the_last, encode_protected, estimated_size
+from cloak.pipeline import (
+    GROWTH,
+    ROOM,
+    Prepared,
+    _first_as_good_as_the_last,
+    affordable,
+    encode_protected,
+    estimated_size,
+)
 from cloak.recognizers import Recognizer
 from cloak.types import Pixels
 from tests.helpers import made_up_face, smooth_noise, tiny_recognizer
@@ -27,7 +35,7 @@ FACE = made_up_face(40, 30, 70)
 
 
 def prepared(photo: Photo) -> Prepared:
-    return Prepared(photo, (FACE,), ())
+    return Prepared(affordable(photo), (FACE,), ())
 
 
 def residual() -> Residual:

@@ -14,6 +14,7 @@ from cloak.align import soft_box_mask
 from cloak.examine import find_device, unused_gpu
 from cloak.files import lay_out
 from cloak.looks import overlap
+from cloak.opening import DONE_BEFORE
 from cloak.patches import cut_patch
 from cloak.photo import read_photo
 from cloak.pipeline import prepare
@@ -119,10 +120,14 @@ def test_results_that_exist_are_kept_unless_told_otherwise(
     assert first.output is not None
     made = first.output.read_bytes()
     (again,) = cloaker.protect_files([photo], tmp_path)
-    assert "was done before; pass --overwrite to do it anew" in again.skipped
-    assert not again.failed
+    assert again.notes == (DONE_BEFORE,)
+    assert (again.protected, again.output) == (first.protected, first.output)
+    assert [face.visibility for face in again.faces] == [face.visibility for face in first.faces]
+    (plan,) = cloaker.plan_files([photo], tmp_path)
+    assert plan.skipped == DONE_BEFORE
     (low,) = quick(mode="low").protect_files([photo], tmp_path)
-    assert "exists already; pass --overwrite to replace it" in low.error
+    assert "exists already, (cloak " in low.error
+    assert " mid); pass --overwrite to replace it" in low.error
     assert first.output.read_bytes() == made
     (low,) = quick(mode="low").protect_files([photo], tmp_path, overwrite=True)
     assert low.output == first.output

@@ -14,6 +14,7 @@ from PIL import Image
 from cloak import Cloaker, Limits, PhotoReport
 from cloak.cli import main
 from cloak.metadata import note_of, read_metadata
+from cloak.opening import DONE_BEFORE
 from cloak.photo import read_photo
 from cloak.report import words_on_files
 from cloak.types import Progress
@@ -187,7 +188,9 @@ def test_what_is_there_and_not_this_photo_s_is_told(
     made = first.output.stat().st_mtime_ns
     os.utime(photo, ns=(made + shift, made + shift))
     (report,) = cloaker.protect_files([photo])
-    assert "exists already; pass --overwrite to replace it" in report.error
+    assert (
+        "exists already, of another photo, of this one before it changed, or with other metadata; pass" in report.error
+    )
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -217,9 +220,26 @@ def test_where_nothing_may_be_written_is_told_before_the_work(
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path / "in")
     monkeypatch.setattr("cloak.protect.prepare", None)
     (report,) = cloaker.protect_files([tmp_path / "in" / "a.png"])
-    assert f"a_cloaked.png: cannot be written: {tmp_path}/in is not ours to write to" in report.error
+    assert (
+        f"a_cloaked.png: cannot be written, since {tmp_path}/in is not ours; pass another folder with -o"
+        in report.error
+    )
     (plan,) = cloaker.plan_files([tmp_path / "in"], tmp_path / "in" / "new" / "deep")
-    assert "/in is not ours to write to; pass another with -o" in plan.error
+    assert "/in is not ours; pass another folder with -o" in plan.error
+
+
+def test_metadata_that_should_go_now_make_a_result_another(portrait: Image.Image, tmp_path: Path) -> None:
+    portrait.save(tmp_path / "a.jpg", exif=camera_exif())
+    (kept,) = quick(metadata="keep").protect_files([tmp_path / "a.jpg"])
+    assert kept.output is not None
+    (again,) = quick(metadata="keep").protect_files([tmp_path / "a.jpg"])
+    assert again.notes == (DONE_BEFORE,)
+    (report,) = quick(metadata="strip").protect_files([tmp_path / "a.jpg"])
+    assert "or with other metadata; pass --overwrite" in report.error
+    (stripped,) = quick(metadata="strip").protect_files([tmp_path / "a.jpg"], overwrite=True)
+    assert stripped.output == kept.output
+    (again,) = quick(metadata="strip").protect_files([tmp_path / "a.jpg"])
+    assert again.notes == (DONE_BEFORE,)  # it has no note, and none was asked for
 
 
 def test_a_small_coarse_file_grows_and_that_is_told(portrait: Image.Image, tmp_path: Path) -> None:

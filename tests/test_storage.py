@@ -53,7 +53,7 @@ class Remembered:
     def __init__(self, ours: Path | None = None) -> None:
         self.ours, self.begun, self.finished = ours, list[Path](), list[PhotoReport]()
 
-    def owned(self, job: Job) -> Path | None:
+    def owned(self, job: Job, *, anew: bool = False) -> Path | None:
         return self.ours
 
     def begin(self, job: Job, output: Path) -> None:

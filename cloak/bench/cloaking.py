@@ -168,7 +168,8 @@ class Workshop:
         prepared: dict[int, Prepared] = {}
         for index, photo in enumerate(photos):
             with _noted(records[index], photo):
-                found = prepare(read_photo(photo), str(photo), self.detector, entry.method, self.seed)
+                plain = read_photo(photo).coarsest  # see ``_finely_saved``
+                found = prepare(plain, str(photo), self.detector, entry.method, self.seed)
                 identities = self._identities(tuple(known.get(photo.parent.name, ())), tuple(entry.surrogates))
                 acquainted = keep_apart(knowing(found, identities), earlier)
                 prepared[index] = _finely_saved(acquainted, entry.method)

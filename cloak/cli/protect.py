@@ -71,14 +71,14 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _show_plan(options)
     outcome = work(options, _cloaker)
-    if options.report and (outcome.lines or not outcome.left):
-        _write_lines(outcome.lines, options.report)
     if not options.quiet:
         _print_summary(outcome, hint=not options.identity)
+    if options.report and (outcome.lines or not outcome.left):
+        _write_lines(outcome.lines, options.report)
     if options.picture and not outcome.left:
         from cloak.report import write_picture
 
-        write_picture(outcome.reports, options.picture)
+        write_picture(outcome.pictured, options.picture)
         if not options.quiet:
             print(f"picture: {shown(options.picture)}")
     if outcome.left:
@@ -90,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
 def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
     """Refuse files that have no folder, or that would overwrite a photo, a result or, unasked, anything."""
     from cloak.files import plan_jobs
+    from cloak.photo import try_to_write
     from cloak.walk import same_file
 
     here = [path for path in options.paths if isinstance(path, Path)] if paths else []
@@ -118,6 +119,8 @@ def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
             )
         if os.path.lexists(path) and not options.overwrite:
             raise UsageError(f"{shown(path)}: exists already; pass --overwrite to replace it")
+        if path.parent.is_dir():
+            try_to_write(path.parent)
 
 
 def _show_plan(options: argparse.Namespace) -> int:
@@ -132,10 +135,11 @@ def _show_plan(options: argparse.Namespace) -> int:
     if not options.quiet:
         from cloak.report import plan_table
 
-        print("\n".join((*cloaker.notes, *passed_over_of(options))))
+        print("\n".join((*cloaker.notes, *passed_over_of(options), *todo.notes)))
         all_photos, others = len(todo.layout.jobs), len(todo.layout.jobs) - len(todo.jobs)
         if others:
-            print(f"of {all_photos} photos, {others} are done already, or of other shards")
+            shards = ", or of other shards" if options.shard else ""
+            print(f"of {amount(all_photos, 'photo')}, {others} are done already{shards}")
         table_console().print(plan_table(plans))
         print("No photo was written.")
     for sentence in (*todo.failed, *(plan.error for plan in failed)):

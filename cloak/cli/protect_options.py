@@ -36,7 +36,9 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
         "protect a little better",
     )
     parser.add_argument("--recursive", action="store_true", help="search folders to their depth")
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist already")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="do anew what was done; only what cloak made is replaced"
+    )
 
 
 def _add_people(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cloak.files import Job, Layout
     from cloak.journal import Journal
     from cloak.runs import Engine
+    from cloak.types import Face
     from cloak.types import Progress as Standing
 
 SHOWN = 200
@@ -45,7 +46,8 @@ class Outcome:
     Attributes:
         reports: of the first photos, SHOWN at most.
         counts: photos protected, not protected, skipped.
-        lines: the reports as JSON, where there is no journal that has them.
+        lines: the reports as JSON, where they are asked for.
+        pictured: original, result and largest face of the first photos, where a picture is asked for.
         earlier: photos that earlier runs had done.
         earlier_failed: how many of these were not protected.
         left: photos that were not begun.
@@ -55,6 +57,7 @@ class Outcome:
     reports: list[PhotoReport] = field(default_factory=list)
     counts: "Counter[str]" = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
+    pictured: "list[tuple[Path, Path, Face]]" = field(default_factory=list)
     earlier: int = 0
     earlier_failed: int = 0
     left: int = 0
@@ -89,11 +92,13 @@ class Todo:
         layout: of all photos.
         jobs: that are left.
         failed: why photos of earlier runs are not protected, a sentence each.
+        notes: on what is done already.
     """
 
     layout: "Layout"
     jobs: "list[Job]"
     failed: list[str]
+    notes: tuple[str, ...] = ()
 
 
 def left_to_do(options: argparse.Namespace, settings: "Mapping[str, object]") -> Todo:
@@ -108,11 +113,12 @@ def left_to_do(options: argparse.Namespace, settings: "Mapping[str, object]") ->
     layout = _layout(options)
     jobs = [job for job in layout.jobs if shard.holds(job)]
     if not folder:
-        return Todo(layout, jobs, [])
+        return Todo(layout, _with_own(jobs, options), [])
     journal = Journal.look(path_of(folder, str(shard)), settings, anew=options.overwrite)
     layout.reserve(folder, journal.results())
     left, failed = _not_done(jobs, journal)
-    return Todo(layout, [replace(job, ours=journal.owned(job)) for job in left], failed)
+    own = [replace(job, ours=journal.owned(job, anew=options.overwrite)) for job in left]
+    return Todo(layout, own, failed, words_on(journal, jobs, left))
 
 
 def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") -> Outcome:
@@ -139,6 +145,8 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
             outcome.add_earlier(len(jobs) - len(left), failed)
             outcome.notes += words_on(journal, jobs, left)
             jobs = left
+        else:
+            jobs = _with_own(jobs, options)
         stopped = stack.enter_context(_finishing_on_interrupt())
         reports = engine.protect(jobs, journal, on_progress=show, stopped=stopped)
         for report in reports:
@@ -149,7 +157,25 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
         if journal and not outcome.left:
             journal.end()
             outcome.lines = journal.report_lines() if options.report else []
+        if options.picture and not outcome.left:
+            outcome.pictured = journal.pictured(SHOWN) if journal else _pictured(outcome.reports)
     return outcome
+
+
+def _pictured(reports: Sequence[PhotoReport]) -> "list[tuple[Path, Path, Face]]":
+    return [(one.source, one.output, one.faces[0].face) for one in reports if one.source and one.output and one.faces]
+
+
+def _with_own(jobs: "list[Job]", options: argparse.Namespace) -> "list[Job]":
+    """Single photos with the results that they have in a folder with a journal, if these may be replaced."""
+    from cloak.journal import Journal, path_of
+
+    if not (options.overwrite and isinstance(options.out, Path)):
+        return jobs
+    with suppress(UsageError):  # a damaged one knows nothing
+        journal = Journal.look(path_of(options.out, ""))
+        return [replace(job, ours=journal.owned(job, anew=True)) for job in jobs]
+    return jobs
 
 
 def results_of(options: argparse.Namespace) -> list[Path]:

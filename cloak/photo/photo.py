@@ -1,7 +1,7 @@
 """What a photo is: pixels, and what is needed to write it back as it came."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,11 @@ class Photo:
     def encoding(self) -> Encoding:
         """How it is written."""
         return self.encodings[0]
+
+    @property
+    def coarsest(self) -> "Photo":
+        """The same, which no finer encoding is tried for."""
+        return replace(self, encodings=self.encodings[:1])
 
     @property
     def grey(self) -> bool:

@@ -48,16 +48,32 @@ def save_bytes(data: bytes, path: Path, *, overwrite: bool = False) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Before the work: whether a file may be written there, as far as rights tell.
+    """Before the work: whether a file may be written there, as far as that can be told without writing.
 
     Raises:
         SaveError: it may not.
     """
     there = next(folder for folder in path.absolute().parents if folder.exists() or folder == folder.parent)
+    if not there.is_dir():
+        raise SaveError(f"{shown(path)}: expected a folder at {shown(there)}, got a file")
     if not os.access(there, os.W_OK):
         raise SaveError(
-            f"{shown(path)}: cannot be written: {shown(there)} is not ours to write to; pass another with -o"
+            f"{shown(path)}: cannot be written, since {shown(there)} is not ours; pass another folder with -o"
         )
+    with suppress(OSError, AttributeError, ValueError):  # a system that does not tell
+        if len(os.fsencode(path.name)) > os.pathconf(there, "PC_NAME_MAX"):
+            raise SaveError(f"{shown(path)}: cannot be written: its name is too long; shorten that of the photo")
+
+
+def try_to_write(folder: Path) -> None:
+    """Whether files can be made in a folder: one is, and removed.
+
+    Raises:
+        SaveError: none can.
+    """
+    probe = folder / f".cloak-{RUN}-{secrets.token_hex(4)}.part"
+    save_bytes(b"", probe)
+    probe.unlink(missing_ok=True)
 
 
 def _place_new(temporary: Path, path: Path) -> None:
