@@ -36,7 +36,7 @@ class BarredError(PhotoError):
 
 
 class AlreadyCloakedError(PhotoError):
-    """A photo carries the note that an earlier cloak left in it, or lies beside its own result."""
+    """A photo carries the note that an earlier cloak left in it."""
 
 
 class SaveError(CloakError):

@@ -38,10 +38,6 @@ class Job:
         """Which photo it is: its whole path, or its place in a folder that is no path of this machine."""
         return str(self.source) if self.stamp else os.path.abspath(self.source)  # noqa: PTH100
 
-    def may_replace(self, result: Path, overwrite: bool) -> bool:
-        """Whether what lies at a result's place may go: when told so, or where it is this photo's own."""
-        return overwrite or result == self.ours
-
     @property
     def place(self) -> str:
         """The target below its root: the same wherever the folders lie."""

@@ -18,18 +18,15 @@ from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
-from cloak.errors import UsageError
+from cloak.errors import CloakError, UsageError
 from cloak.files import Job
-from cloak.ledger import Entry, Ledger, size_of, stamp
+from cloak.ledger import KEPT, Entry, Ledger, digest_of, size_of, stamp
 from cloak.lines import to_json
 from cloak.names import shown
-from cloak.photo import RUN, remove_parts
+from cloak.photo import RUN, remove_parts, save_bytes
 from cloak.types import Face, PhotoReport, face_of
 
 NAME = ".cloak-journal"
-
-KEPT = ("origin", "stamp", "output", "size")
-"""Of an entry, when all is done anew."""
 
 OPTIONS = ("identity", "apart", "steps")
 """Settings that are there only where such an option is given."""
@@ -55,6 +52,7 @@ class Journal(Ledger):
     runs: list[str] = field(default_factory=list)
     others: bool = False
     _void: bool = False
+    _began: set[str] = field(default_factory=set)
     _new: set[str] = field(default_factory=set)
     _lock: FileLock | None = None
     _file: TextIO | None = None
@@ -77,18 +75,14 @@ class Journal(Ledger):
         journal = cls(path_of(folder, shard))
         try:
             journal._lock_folder(folder)
-            own: dict[str, Entry] = {}
             if anew and not journal._is_cut_short(settings):
-                own = journal._own()
-                journal.path.unlink(missing_ok=True)
+                journal._start_anew(settings)
             journal._load(settings)
-            journal._begin(settings, anew)
-            for place, entry in own.items():
-                journal._note({"begun": place} | {name: getattr(entry, name) for name in KEPT})
+            journal._begin(settings)
         except OSError as error:
             journal.close()
             raise UsageError(f"{shown(folder)}: cannot be written to: {error.strerror or error}") from None
-        except UsageError:
+        except CloakError:
             journal.close()
             raise
         return journal
@@ -130,13 +124,25 @@ class Journal(Ledger):
         journal.note_run(RUN)
         return journal
 
+    def _before(self) -> "Journal":
+        """What the file says so far, where it is not damaged."""
+        before = Journal(self.path)
+        with suppress(UsageError):
+            before._load(None)
+        return before
+
     def _own(self) -> dict[str, Entry]:
         """A photo's place -> the result that is its own."""
-        before = Journal(self.path)
-        with suppress(UsageError):  # damaged
-            before._load(None)
+        before = self._before()
         entries = (before.done | before.begun).items()
         return {place: replace(entry, output=entry.own) for place, entry in entries if entry.own}
+
+    def _start_anew(self, settings: Mapping[str, Any]) -> None:
+        """Another file in its place, whole or not at all, that has only which results are whose."""
+        lines: list[dict[str, Any]] = [_head(settings, anew=True)]
+        lines += [{"run": run} for run in self._before().runs]
+        lines += [{"begun": place, **{name: getattr(one, name) for name in KEPT}} for place, one in self._own().items()]
+        save_bytes("".join(json.dumps(line) + "\n" for line in lines).encode(), self.path, overwrite=True)
 
     def _is_cut_short(self, settings: Mapping[str, Any]) -> bool:
         """Whether its last run was to do all photos anew, with these settings, and did not end."""
@@ -152,7 +158,7 @@ class Journal(Ledger):
         before: Mapping[str, Any] = {}
         try:
             for record in self.records():
-                before = before or dict(record.get("settings", {}))
+                before = dict(record.get("settings", before))
                 if "run" in record:
                     self.runs.append(record["run"])
                 self.take(record)
@@ -179,7 +185,7 @@ class Journal(Ledger):
                 "with -o, or --overwrite to do all photos anew"
             )
 
-    def _begin(self, settings: Mapping[str, Any], anew: bool) -> None:
+    def _begin(self, settings: Mapping[str, Any]) -> None:
         """Remove what earlier runs left half-written, and note this one."""
         for folder in {(self.path.parent / entry.output).parent for entry in self.begun.values()}:
             remove_parts(folder, self.runs)
@@ -188,9 +194,11 @@ class Journal(Ledger):
         is_new = not self.path.exists()
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
         if is_new:
-            self._write({"settings": dict(settings), "anew": anew, "began": time.time(), "id": RUN})
+            self._write(_head(settings))
         else:
             self._file.write("\n")  # behind a line that a killed run may have begun
+        if self.others:
+            self._write({"settings": dict(settings)})
         self.note_run(RUN)
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -212,7 +220,8 @@ class Journal(Ledger):
 
     def begin(self, job: Job, output: Path) -> None:
         """Note a photo just before its result is written."""
-        if self.owned(job) is None:
+        self._began.add(job.place)
+        if job.ours is None and self.owned(job) is None:
             self._new.add(job.place)
         self._note({"begun": job.place, **_of(job, stamp(job), output)})
 
@@ -222,7 +231,9 @@ class Journal(Ledger):
         self._new.discard(job.place)
         record = {"place": job.place, **_of(job, stamp, report.output), "report": json.loads(report.to_json())}
         if report.output and not job.stamp:
-            record["size"] = size_of(report.output)
+            record |= {"size": size_of(report.output), "digest": digest_of(report.output)}
+        if report.output and job.place not in self._began:
+            record["found"] = True
         self._note(record | ({"unwritten": True} if unwritten else {}))
 
     def end(self) -> None:
@@ -233,14 +244,18 @@ class Journal(Ledger):
         """The reports of all photos as lines of JSON, each photo's last, in the order of the first."""
         return [to_json(record["report"]) for record in self._latest()]
 
-    def pictured(self, most: int) -> list[tuple[Path, Path, Face]]:
-        """Original, result and largest face of the first photos whose result is there."""
-        found: list[tuple[Path, Path, Face]] = []
-        for record in self._latest():
-            result, faces = self.path.parent / record["output"], record["report"]["faces"]
-            if record["output"] and faces and result.exists() and len(found) < most:
-                found.append((Path(record["origin"]), result, face_of(faces[0]["face"])))
-        return found
+    def pictured(self, jobs: Iterable[Job]) -> list[tuple[Path, Path, Face]]:
+        """Photo, result and largest face of some jobs, as far as they have been done."""
+        sources = {job.place: job.source for job in jobs}
+        return [
+            (
+                sources[record["place"]],
+                self.path.parent / record["output"],
+                face_of(record["report"]["faces"][0]["face"]),
+            )
+            for record in self._latest()
+            if record["place"] in sources and record["output"] and record["report"]["faces"]
+        ]
 
     def _latest(self) -> Iterable[dict[str, Any]]:
         """Each photo's last line with a report, in the order of the first."""
@@ -280,6 +295,11 @@ class Journal(Ledger):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _head(settings: Mapping[str, Any], *, anew: bool = False) -> dict[str, Any]:
+    """The first line."""
+    return {"settings": dict(settings), "anew": anew, "began": time.time(), "id": RUN}
 
 
 def _difference(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

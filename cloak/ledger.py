@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cloak.files import Job, stamp_of
+from cloak.weights import file_sha256
+
+KEPT = ("origin", "stamp", "output", "size", "digest", "found")
+"""Of an entry, in the lines of a journal."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,8 @@ class Entry:
         stamp: of the photo when it was read, see ``stamp_of``.
         output: the result's path below the folder; empty where there is none.
         size: of the result in bytes, as it was written; -1 where that is not known.
+        digest: of the result's bytes; empty where that is not known.
+        found: whether the result was there already, and was not written by a run of this journal.
         failed: why it is not protected though it should be; else empty.
         earlier: where the photo, before it changed, had a result that lies there still; else empty.
     """
@@ -27,6 +33,8 @@ class Entry:
     stamp: str
     output: str
     size: int = -1
+    digest: str = ""
+    found: bool = False
     failed: str = ""
     earlier: str = ""
 
@@ -53,22 +61,21 @@ class Ledger:
     def take(self, record: Mapping[str, Any]) -> None:
         """Learn what a line says of a photo; of one that may fare better another time, that nothing was written."""
         if "begun" in record:
-            self.begun[record["begun"]] = Entry(
-                record["origin"], record["stamp"], record["output"], record.get("size", -1)
-            )
-        if record.get("unwritten"):
-            self.begun.pop(record["place"], None)
-        if "report" not in record or record["report"]["passing"]:
+            self.begun[record["begun"]] = _entry(record)
             return
-        place, report = record["place"], record["report"]
-        failed = "" if report["skipped"] else report["reason"]
-        entry = Entry(record["origin"], record["stamp"], record["output"], record.get("size", -1), failed)
-        before = self.done.get(place)
+        place, report = record.get("place", ""), record.get("report")
+        before = self.done.get(place) or self.begun.get(place)
+        if record.get("unwritten"):
+            self.begun.pop(place, None)
+        if report is None or report["passing"]:
+            return
+        entry = replace(_entry(record), failed="" if report["skipped"] else report["reason"])
         foreign = before is not None and before.own and before.origin != entry.origin
         if entry.output or not foreign:
             self.begun.pop(place, None)
-            kept = entry if entry.output or before is None else replace(entry, earlier=before.own, size=before.size)
-            self.done[place] = kept
+            if not entry.output and before is not None:
+                entry = replace(entry, earlier=before.own, size=before.size, digest=before.digest, found=before.found)
+            self.done[place] = entry
 
     def has(self, job: Job, exists: Callable[[str], bool] = os.path.lexists) -> bool:
         """Whether a photo is done, has not changed since, and its result still exists."""
@@ -80,13 +87,15 @@ class Ledger:
     def changed(self, jobs: Iterable[Job]) -> list[str]:
         """The results of photos that are done, on this machine, that are other files than were written."""
         entries = ((job, self.done[job.place]) for job in jobs if job.place in self.done)
-        return [entry.output for job, entry in entries if entry.output and _is_another(job.root / entry.output, entry)]
+        return [
+            entry.output for job, entry in entries if entry.output and _has_another_size(job.root / entry.output, entry)
+        ]
 
     def owned(self, job: Job, *, anew: bool = False) -> Path | None:
         """The result of this very photo, as it was or is, which is ours to replace; or, where all is done anew, of
         whatever photo had this place. None where somebody has changed it."""
         entry = self.begun.get(job.place) or self.done.get(job.place)
-        if entry is None or not entry.own or _is_another(job.root / entry.own, entry):
+        if entry is None or not entry.own or entry.found or _is_another(job.root / entry.own, entry):
             return None
         return job.root / entry.own if anew or entry.origin == job.origin or entry.stamp == stamp(job) else None
 
@@ -114,6 +123,26 @@ def size_of(path: Path) -> int:
         return -1
 
 
-def _is_another(result: Path, entry: Entry) -> bool:
-    """Whether a file has another size than the result that was written there."""
+def digest_of(path: Path) -> str:
+    """Of a file's bytes; empty where there is none."""
+    try:
+        return file_sha256(path)
+    except OSError:
+        return ""
+
+
+def _entry(record: Mapping[str, Any]) -> Entry:
+    """What a line says of a photo and its result."""
+    return Entry(**{name: record[name] for name in KEPT if name in record})
+
+
+def _has_another_size(result: Path, entry: Entry) -> bool:
+    """Whether a file is not the result that was written there, as its size tells."""
     return entry.size >= 0 and size_of(result) not in (entry.size, -1)
+
+
+def _is_another(result: Path, entry: Entry) -> bool:
+    """Whether a file is not the result that was written there."""
+    if _has_another_size(result, entry) or not entry.digest:
+        return _has_another_size(result, entry)
+    return digest_of(result) not in (entry.digest, "")

@@ -22,8 +22,16 @@ NOT_OURS = (
     "folder with -o"
 )
 
-ALIKE = 4.0
-"""A photo and its result differ by fewer grey levels on average; two photos by several times as many."""
+OTHERS = "of another photo, of this one before it changed, or with other metadata"
+
+ALIKE = 8.0
+"""A photo and its result differ by fewer grey levels on average. Two photos may, too, on plain ground: then the change
+of the faces is by far too large for a cloak."""
+
+
+def another(target: Path, what: str) -> UsageError:
+    """What is said of a result of cloak's that is in the way."""
+    return UsageError(f"{shown(target)}: exists already, {what}; pass --overwrite to replace it")
 
 
 @dataclass(frozen=True)
@@ -34,11 +42,13 @@ class Opened:
         photo: with the metadata that its result has.
         target: where that goes.
         made: what it shows, where it is there already; else None.
+        replaces: whether what is there is cloak's, and may go.
     """
 
     photo: Photo
     target: Path
     made: Pixels | None = None
+    replaces: bool = False
 
 
 def open_job(job: Job, layout: Layout, method: Method, policy: Policy, limits: Limits, *, overwrite: bool) -> Opened:
@@ -81,7 +91,7 @@ def open_job(job: Job, layout: Layout, method: Method, policy: Policy, limits: L
         removed=(*photo.removed, *left_out(photo.metadata, format_name)),
         notes=tuple(word for word in (*photo.notes, renamed, forgotten) if word),
     )
-    return Opened(photo, target, made)
+    return Opened(photo, target, made, replaces=target == job.ours or (there and made is None))
 
 
 def _at_its_place(
@@ -94,18 +104,14 @@ def _at_its_place(
         UsageError: it may not be replaced.
     """
     note = read_note(target, TRUSTED)
-    if overwrite and not note:
+    if not note:
         raise UsageError(f"{shown(target)}: {NOT_OURS}")
     if overwrite:
         return None
     made = _result_of(target, job, photo, policy)
-    without = policy == "strip" or photo.encoding.format == "BMP"  # of results that have no note
-    if made is not None and (note.endswith(f" {method.name}") or (without and not note)):
+    if made is not None and note.endswith(f" {method.name}") and policy != "strip":  # which would leave no note
         return made
-    if not note:
-        raise UsageError(f"{shown(target)}: {NOT_OURS}")
-    what = "of another photo, of this one before it changed, or with other metadata" if made is None else f"({note})"
-    raise UsageError(f"{shown(target)}: exists already, {what}; pass --overwrite to replace it")
+    raise another(target, f"({note})" if made is not None and policy != "strip" else OTHERS)
 
 
 def _result_of(target: Path, job: Job, photo: Photo, policy: Policy) -> Pixels | None:

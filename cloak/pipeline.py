@@ -215,11 +215,12 @@ def _finest_that_can_be(fitted: Sequence[Composition], most: float) -> tuple[byt
 
 
 def _as_fine_as_it_came(photo: Photo) -> int:
-    """Index of the first encoding that is the source's own, or whose file is no smaller; else of the last."""
-    for index, encoding in enumerate(photo.encodings[:-1]):
+    """Index of the first encoding that is the source's own, or whose file is no smaller; else the last lossy one."""
+    last = max(sum(not encoding.lossless for encoding in photo.encodings) - 1, 0)
+    for index, encoding in enumerate(photo.encodings[:last]):
         if encoding.own or estimated_size(replace(photo, encodings=(encoding,))) >= photo.bytes:
             return index
-    return len(photo.encodings) - 1
+    return last
 
 
 def estimated_size(photo: Photo) -> float:

@@ -24,7 +24,7 @@ from cloak.memory import device_is_lost, lost
 from cloak.metadata import Policy, check_policy
 from cloak.methods import find_mode
 from cloak.names import shown
-from cloak.opening import DONE_BEFORE, Opened, open_job
+from cloak.opening import DONE_BEFORE, OTHERS, Opened, another, open_job
 from cloak.patches import FacePatch
 from cloak.photo import IN_MEMORY, LIMITS, Limits, Photo, save_bytes, to_image
 from cloak.pipeline import Prepared, cut, encode_protected, prepare, to_residuals
@@ -34,6 +34,9 @@ from cloak.threads import one_thread_each
 from cloak.types import CloakResult, PhotoPlan, PhotoReport, Pixels, Progress
 
 Result = TypeVar("Result")
+
+MOST_OF_BUDGET = 1.5
+"""A face that changed by more than so many times its budget was not cloaked in this mode."""
 
 
 class Cloaker:
@@ -272,7 +275,7 @@ class Cloaker:
         data, report, publish = self._protect(photo, shown(job.source), make)
         layout.check(target, job)  # again: folders change
         on_saving(target)
-        save_bytes(data, target, overwrite=job.may_replace(target, overwrite))
+        save_bytes(data, target, overwrite=found.replaces)
         publish()
         unknown = self._identities.unknown_among([face.known for face in report.faces])
         notes, growth = (*photo.notes, *unknown), round(len(data) / photo.bytes, 3)
@@ -301,10 +304,22 @@ class Cloaker:
         return result, report, partial(remember, self.earlier, first, saved)
 
     def _report_on(self, found: Opened, made: Pixels, name: str) -> PhotoReport:
-        """The report on a result that is there already."""
+        """The report on a result that is there already.
+
+        Raises:
+            UsageError: it is no cloak of this photo.
+        """
         prepared = prepare(found.photo.coarsest, name, self._detector, self.method, self.seed)
-        report, missed = self._report(prepared, made), missed_faces(made, prepared.found, self._detector)
-        return replace(report, output=found.target, missed=missed, notes=(DONE_BEFORE,))
+        missed = missed_faces(made, prepared.found, self._detector)
+        if missed:
+            faces = order_faces((*prepared.found, *missed))
+            prepared = cut(prepared.photo, name, faces, self.method, self.seed)
+            missed = missed_faces(made, prepared.found, self._detector)
+        report = self._report(knowing(prepared, self._identities), made)
+        if any(face.visibility.dssim > MOST_OF_BUDGET * self.method.dssim for face in report.faces):
+            raise another(found.target, OTHERS)
+        growth = round(found.target.stat().st_size / found.photo.bytes, 3)
+        return replace(report, output=found.target, missed=missed, growth=growth, notes=(DONE_BEFORE,))
 
     def _acquainted(self, prepared: Prepared) -> Prepared:
         """A photo with what is known of its people."""

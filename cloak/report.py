@@ -89,8 +89,8 @@ def words_on_files(reports: Sequence[PhotoReport]) -> list[str]:
     grown = [report.growth for report in reports if report.growth >= LARGE]
     if grown:
         lines.append(
-            f"saved finer than {'it' if len(grown) == 1 else 'they'} came, which protects better: "
-            f"{amount(len(grown), 'photo')}, up to {max(grown):.1f} times as large"
+            f"{amount(len(grown), 'photo')} became up to {max(grown):.1f} times as large, saved finer for the "
+            "protection, or without loss"
         )
     return lines
 
@@ -240,7 +240,7 @@ def write_picture(pictured: Sequence[tuple[Path, Path, Face]], path: Path) -> No
     Raises:
         CloakError: nothing was protected, or the picture cannot be written.
     """
-    rows = [_row(*one) for one in pictured]
+    rows = [row for row in (_row(*one) for one in pictured) if row]
     if not rows:
         raise CloakError(f"{path}: no picture was written, since no photo was cloaked")
     picture = Image.new("RGB", (3 * TILE, CAPTION + sum(row.height for row in rows)), "white")
@@ -255,8 +255,14 @@ def write_picture(pictured: Sequence[tuple[Path, Path, Face]], path: Path) -> No
     save_bytes(encode(Photo(np.asarray(picture), encodings=encodings)), path, overwrite=True)
 
 
-def _row(source: Path, output: Path, face: Face) -> Image.Image:
-    before, after = (around(read_photo(path, TRUSTED).pixels, face) for path in (source, output))
+def _row(source: Path, output: Path, face: Face) -> Image.Image | None:
+    """None where one of them is gone, or another photo now."""
+    try:
+        before, after = (around(read_photo(path, TRUSTED).pixels, face) for path in (source, output))
+    except CloakError:
+        return None
+    if before.shape != after.shape or not before.size:
+        return None
     row = Image.new("RGB", (3 * TILE, TILE), "white")
     for column, tile in enumerate((before, after, amplified_difference(before, after))):
         row.paste(fitted(tile, TILE), (column * TILE, 0))

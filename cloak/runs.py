@@ -101,8 +101,9 @@ class Alone:
 
         found = journal or Journal.look(path_of(jobs[0].root, ""))
         yield from found.pairs(without={job.place for job in jobs})
-        if not (journal or self.overwrite):
-            yield from ((job.source, job.target) for job in jobs if read_note(job.target, TRUSTED))
+        if not self.overwrite:  # those that are done before, though no journal knows
+            stay = (job for job in jobs if not (journal and journal.owned(job)))
+            yield from ((job.source, job.target) for job in stay if read_note(job.target, TRUSTED))
 
 
 def told(
@@ -161,7 +162,7 @@ def work_through(
             continue
         stamp = stamp_of(job.source)
         known = replace(job, ours=journal.owned(job, anew=overwrite))
-        saving = partial(journal.begin, job)
+        saving = partial(journal.begin, known)
         report = cloaker.protect_job(known, layout, overwrite=overwrite, on_step=tell, on_saving=saving)
         journal.finish(job, report, stamp)
         yield report

@@ -22,7 +22,7 @@ from cloak.folders import cache_folder
 from cloak.journal import path_of
 from cloak.names import shown
 from cloak.opening import NOT_OURS
-from cloak.photo import RUN, read_note
+from cloak.photo import RUN, TRUSTED, read_note
 from cloak.types import PhotoReport
 from cloak.walk import no_photos, photo_names
 
@@ -198,7 +198,7 @@ class Stage:
             raise UsageError(f"{shown(place)}: exists already in {shown(self.out.url)}; pass --overwrite to replace it")
         copy = local.root / f"{RUN}-there"
         self.out.fetch(place.as_posix(), copy)
-        note = read_note(copy)
+        note = read_note(copy, TRUSTED)
         copy.unlink()
         if not note:
             raise UsageError(f"{shown(place)}: {NOT_OURS}")

@@ -85,11 +85,11 @@ def passed_over(paths: Iterable[Path], out: Path | None = None, *, recursive: bo
     results: list[str] = []
     raw: list[str] = []
     links: list[str] = []
-    for path in filter(is_folder, paths):
+    for path in dict.fromkeys(filter(is_folder, paths)):
         for folder, folders, names in _folders(path, out, recursive):
             photos = set(photo_names(names))
             results += sorted(name for name in names if is_photo_name(name) and name not in photos)
-            raw += sorted(name for name in names if Path(name).suffix.lower() in RAW)
+            raw += sorted(name for name in names if Path(name).suffix.lower() in RAW and not name.startswith("."))
             linked = (name for name in sorted(folders) if Path(folder, name).is_symlink() or _is_junction(folder, name))
             links += linked if recursive else ()
     sentences = (

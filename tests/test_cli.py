@@ -126,7 +126,7 @@ def test_a_read_only_output_folder(photo: Path, tmp_path: Path, capsys: pytest.C
 def test_a_report_that_cannot_be_written_is_told_before_the_work(
     option: str, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["protect", str(photo), option, "/proc/file.png"]) == FAILURE
+    assert main(["protect", str(photo), option, "/proc/file.png"]) == USAGE
     assert "cannot be written" in capsys.readouterr().err
     assert not photo.with_name("me_cloaked.png").exists()
 

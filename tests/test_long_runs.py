@@ -24,6 +24,7 @@ from cloak.cli.engines import sensible_count
 from cloak.cli.working import in_words, left_to_do, show_progress, words_on
 from cloak.files import Job, Layout, Shard, lay_out
 from cloak.journal import Journal
+from cloak.opening import DONE_BEFORE
 from cloak.report import CAPTION, TILE
 from cloak.runs import Alone, told
 from tests.fuzz import quick_cloaker
@@ -154,16 +155,21 @@ def test_results_that_were_changed_are_told_and_stay(cloaker: Cloaker, photos: P
         left = [job for job in layout.jobs if not journal.has(job)]
         (word,) = words_on(journal, layout.jobs, left)
     assert [job.place for job in left] == ["b/1.png"]
-    assert word.startswith("1 result changed since cloak made them (a/0.png), so")
+    assert word.startswith("1 result changed since this folder's runs made them (a/0.png), so")
 
 
+@pytest.mark.parametrize("size", ["another size", "the same size"])
 @pytest.mark.parametrize("anew", [False, True])
 def test_a_result_that_somebody_changed_is_not_ours_to_replace(
-    anew: bool, cloaker: Cloaker, photos: Path, tmp_path: Path
+    anew: bool, size: str, cloaker: Cloaker, photos: Path, tmp_path: Path
 ) -> None:
     out, layout = tmp_path / "out", lay_out([photos], tmp_path / "out", recursive=True)
     go(cloaker, layout, out)
-    Image.fromarray(smooth_noise(60, 60, seed=9)).save(out / "a" / "0.png")
+    if size == "another size":
+        Image.fromarray(smooth_noise(60, 60, seed=9)).save(out / "a" / "0.png")
+    else:
+        content = (out / "a" / "0.png").read_bytes()
+        (out / "a" / "0.png").write_bytes(bytes(len(content)))
     mine = (out / "a" / "0.png").read_bytes()
     (photos / "a" / "0.png").touch()
     for _ in range(2):
@@ -197,6 +203,37 @@ def test_another_folder_s_results_are_replaced_when_all_is_done_anew(
     (report,) = Alone(cloaker, layout, overwrite=True).protect([job])
     assert report.output == out / "0.png"
     assert contents(out).keys() == before.keys()
+
+
+def test_what_was_found_there_does_not_become_ours(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
+    """A result that no journal knew is done before; when the photo changes, it is not replaced unasked."""
+    out, layout = tmp_path / "out", lay_out([photos / "a"], tmp_path / "out")
+    go(cloaker, layout, out)
+    (out / ".cloak-journal.jsonl").unlink()
+    before = contents(out)
+    assert [report.notes for report in go(cloaker, layout, out) if report.output] == [(DONE_BEFORE,)] * 3
+    assert go(cloaker, layout, out) == []
+    Image.fromarray(smooth_noise(80, 80, seed=50)).save(photos / "a" / "0.png")
+    (report,) = go(cloaker, layout, out)
+    assert "0.png: exists already, of another photo" in report.error
+    assert contents(out) == before
+
+
+def test_a_photo_that_fails_when_all_is_done_anew_keeps_its_result(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloaker, out = quick_cloaker("strip", monkeypatch.setattr), tmp_path / "out"
+    layout = lay_out([photos / "a"], out)
+    go(cloaker, layout, out)
+    content = (photos / "a" / "0.png").read_bytes()
+    (photos / "a" / "0.png").write_text("no photo")
+    for anew in (True, False):
+        with Journal.open(out, SETTINGS, anew=anew) as journal:
+            jobs = [job for job in layout.jobs if job.place == "0.png"]
+            (report,) = Alone(cloaker, layout, overwrite=anew).protect(jobs, journal)
+        assert bool(report.error) == anew
+        (photos / "a" / "0.png").write_bytes(content)
+    assert report.output == out / "0.png"
 
 
 def test_results_without_a_note_are_known_as_ours_when_all_is_done_anew(
@@ -550,12 +587,19 @@ def test_a_run_that_is_interrupted_leaves_nothing_that_stops_the_same_command(
     assert not picture.exists()
     assert main(arguments) == FAILURE
     assert len(report.read_text().splitlines()) == 7
-    for _ in range(2):  # of all photos, also those of the run before, and where nothing was left to do
+    moved = photos.rename(tmp_path / "moved")
+    for place in (
+        moved,
+        moved,
+        photos,
+    ):  # of all photos, also those of the run before, and where nothing was left to do
         with Image.open(picture) as image:
             assert image.height == CAPTION + 6 * TILE
         picture.unlink()
         report.unlink()
-        assert main(arguments) == FAILURE
+        if place == photos:
+            moved.rename(photos)
+        assert main(["protect", str(place), *arguments[2:]]) == FAILURE
 
 
 @pytest.mark.usefixtures("command")

@@ -16,6 +16,7 @@ from cloak import Cloaker, Face, PhotoReport
 from cloak.detect import CHECK, FaceDetector
 from cloak.looks import overlap
 from cloak.measure import missed_faces
+from cloak.opening import DONE_BEFORE
 from cloak.patches import FacePatch
 from cloak.photo import read_photo
 from cloak.report import summary_table
@@ -64,6 +65,10 @@ def test_a_face_that_only_the_check_finds_is_cloaked_too(cloaker: Cloaker, two: 
     assert 0.8 * cloaker.method.dssim < turned.visibility.dssim <= cloaker.method.dssim
     again = cloaker.protect(two).report
     assert {face.face.look for face in again.faces} == set(looks)
+    (before,) = cloaker.protect_files([photo], tmp_path / "out")  # nothing is done, and no worse is said of it
+    assert before.notes == (DONE_BEFORE,)
+    assert {face.face.look for face in before.faces} == set(looks)
+    assert (before.missed, before.growth, before.protected) == ((), report.growth, report.protected)
 
 
 def test_a_face_that_is_still_missed_is_told(cloaker: Cloaker, two: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:

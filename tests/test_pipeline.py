@@ -125,6 +125,13 @@ def test_an_unknown_quality_is_at_least_what_makes_a_file_as_large(monkeypatch: 
     assert photo.bytes <= len(data) <= GROWTH * photo.bytes
 
 
+def test_a_large_transparency_makes_no_lossless_file() -> None:
+    """No lossy encoding of its colours is as large as the file that it came in."""
+    photo = replace(decode(make("webp", smooth_noise(160, 160, seed=3), quality=60), "a"), bytes=3_000_000)
+    assert [one.lossless for one in affordable(photo).encodings] == [False, True]
+    assert affordable(replace(photo, bytes=10)).encodings[0].options["quality"] == 75
+
+
 def test_a_lossless_file_is_written_once_and_nobody_is_asked(tiny: Recognizer) -> None:
     photo = Photo(smooth_noise(160, 160, seed=3), encodings=IN_MEMORY)
     data, _ = encode_protected(prepared(photo), [residual()], (), METHOD, "a")

@@ -18,7 +18,7 @@ from cloak.opening import DONE_BEFORE
 from cloak.photo import read_photo
 from cloak.report import words_on_files
 from cloak.types import Progress
-from tests.helpers import ANY_BYTES, SAMPLES, quick
+from tests.helpers import ANY_BYTES, SAMPLES, quick, sample_faces
 from tests.photo_files import camera_exif, make
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -239,7 +239,38 @@ def test_metadata_that_should_go_now_make_a_result_another(portrait: Image.Image
     (stripped,) = quick(metadata="strip").protect_files([tmp_path / "a.jpg"], overwrite=True)
     assert stripped.output == kept.output
     (again,) = quick(metadata="strip").protect_files([tmp_path / "a.jpg"])
-    assert again.notes == (DONE_BEFORE,)  # it has no note, and none was asked for
+    assert "without the note that cloak made it" in again.error  # nobody knows
+
+
+def test_a_result_of_another_photo_on_plain_ground_is_told(tmp_path: Path) -> None:
+    """So little of the picture is a face that the whole says nothing."""
+    for name, face in sample_faces().items():
+        (tmp_path / name).mkdir()
+        picture = Image.new("RGB", (1100, 1000), (128, 128, 128))
+        picture.paste(face, (400, 400))
+        picture.save(tmp_path / name / "x.png")
+    first, second = (tmp_path / name / "x.png" for name in sample_faces())
+    (report,) = quick().protect_files([first], tmp_path / "out")
+    assert report.output is not None
+    made = report.output.read_bytes()
+    os.utime(report.output)
+    (report,) = quick().protect_files([second], tmp_path / "out")
+    assert "x.png: exists already, of another photo" in report.error
+    assert (tmp_path / "out" / "x.png").read_bytes() == made
+
+
+def test_a_file_that_appears_while_all_is_done_anew_stays(
+    cloaker: Cloaker, portrait: Image.Image, tmp_path: Path
+) -> None:
+    portrait.save(tmp_path / "a.png")
+
+    def meddle(progress: Progress) -> None:
+        if progress.step == "saving":
+            (tmp_path / "a_cloaked.png").write_bytes(b"mine")
+
+    (report,) = cloaker.protect_files([tmp_path / "a.png"], overwrite=True, on_progress=meddle)
+    assert "exists already" in report.error
+    assert (tmp_path / "a_cloaked.png").read_bytes() == b"mine"
 
 
 def test_a_small_coarse_file_grows_and_that_is_told(portrait: Image.Image, tmp_path: Path) -> None:
@@ -251,7 +282,7 @@ def test_a_small_coarse_file_grows_and_that_is_told(portrait: Image.Image, tmp_p
     assert report.growth > 2
     assert report.faces[0].visibility.dssim <= 0.009
     lines = words_on_files([report, PhotoReport(), replace(report, growth=99.96)])
-    assert lines[-1] == "saved finer than they came, which protects better: 2 photos, up to 100.0 times as large"
+    assert lines[-1] == "2 photos became up to 100.0 times as large, saved finer for the protection, or without loss"
 
 
 def test_two_runs_at_once_on_one_folder(cloaker: Cloaker, portrait: Image.Image, tmp_path: Path) -> None:

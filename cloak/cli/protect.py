@@ -119,8 +119,8 @@ def _check_outputs(paths: Sequence[Path], options: argparse.Namespace) -> None:
             )
         if os.path.lexists(path) and not options.overwrite:
             raise UsageError(f"{shown(path)}: exists already; pass --overwrite to replace it")
-        if path.parent.is_dir():
-            try_to_write(path.parent)
+        if path.absolute().parent.is_dir() and not try_to_write(path.absolute().parent):
+            raise UsageError(f"{shown(path)}: cannot be written there; give a name in another folder")
 
 
 def _show_plan(options: argparse.Namespace) -> int:

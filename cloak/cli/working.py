@@ -137,7 +137,7 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
         jobs = [job for job in layout.jobs if shard.holds(job)]
         folder = stack.enter_context(stage.journal_folder(str(shard))) if stage else _journaled(options)
         journal = _journal(folder, options, engine, shard) if folder else None
-        outcome = Outcome(notes=(*engine.notes, *passed_over_of(options)))
+        wanted, outcome = jobs, Outcome(notes=(*engine.notes, *passed_over_of(options)))
         if journal:
             stack.enter_context(journal)
             exists = stage.out.files(recursive=True).__contains__ if stage else os.path.lexists
@@ -158,7 +158,7 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
             journal.end()
             outcome.lines = journal.report_lines() if options.report else []
         if options.picture and not outcome.left:
-            outcome.pictured = journal.pictured(SHOWN) if journal else _pictured(outcome.reports)
+            outcome.pictured = journal.pictured(wanted[:SHOWN]) if journal else _pictured(outcome.reports)
     return outcome
 
 
@@ -281,8 +281,8 @@ def words_on(journal: "Journal", jobs: "Sequence[Job]", left: "Sequence[Job]") -
     changed = journal.changed(done)
     others = "identity: other photos than before; what is done stays as it is (--overwrite does all anew)"
     aged = (
-        f"{amount(len(changed), 'result')} changed since cloak made them ({some(changed)}), so what was said of them "
-        "may no longer hold; remove them to have them made anew"
+        f"{amount(len(changed), 'result')} changed since this folder's runs made them ({some(changed)}), so what was "
+        "said of them may no longer hold; remove them to have them made anew"
     )
     return tuple(word for word, holds in ((others, journal.others and done), (aged, changed)) if holds)
 

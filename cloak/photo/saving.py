@@ -56,7 +56,7 @@ def check_writable(path: Path) -> None:
     there = next(folder for folder in path.absolute().parents if folder.exists() or folder == folder.parent)
     if not there.is_dir():
         raise SaveError(f"{shown(path)}: expected a folder at {shown(there)}, got a file")
-    if not os.access(there, os.W_OK):
+    if not os.access(there, os.W_OK | os.X_OK):
         raise SaveError(
             f"{shown(path)}: cannot be written, since {shown(there)} is not ours; pass another folder with -o"
         )
@@ -65,15 +65,15 @@ def check_writable(path: Path) -> None:
             raise SaveError(f"{shown(path)}: cannot be written: its name is too long; shorten that of the photo")
 
 
-def try_to_write(folder: Path) -> None:
-    """Whether files can be made in a folder: one is, and removed.
-
-    Raises:
-        SaveError: none can.
-    """
+def try_to_write(folder: Path) -> bool:
+    """Whether files can be made in a folder: one is, and removed."""
     probe = folder / f".cloak-{RUN}-{secrets.token_hex(4)}.part"
-    save_bytes(b"", probe)
-    probe.unlink(missing_ok=True)
+    try:
+        save_bytes(b"", probe)
+        probe.unlink(missing_ok=True)
+    except (SaveError, OSError):
+        return False
+    return True
 
 
 def _place_new(temporary: Path, path: Path) -> None:
