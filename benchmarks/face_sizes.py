@@ -37,19 +37,9 @@ PROTOCOLS = 50
 
 
 def main() -> None:
-    shared = HERE.resolve().parents[1] / "shared"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=shared / "data/lfw-dev/people")
-    parser.add_argument("--results", type=Path, default=HERE / "results/modern/results.json", help="for the thresholds")
-    parser.add_argument("--people", type=int, default=10)
-    parser.add_argument("--work", type=Path, default=cache_folder() / "face_sizes")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-
+    options = parser_of(__doc__, people=10, work="face_sizes").parse_args()
     pipeline.ROOM = 0
-    evaluators = [load_evaluator(str(HERE / f"evaluators/{name}.toml")) for name in EVALUATORS]
-    gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
-    thresholds = thresholds_of(json.loads(options.results.read_text()))
+    gaze, thresholds = tracker(options.results)
     people = people_of_no_protocol(options.data)[-options.people :]
     rows = []
     for mode in MODES:
@@ -59,6 +49,25 @@ def main() -> None:
             print(row, flush=True)
             rows.append(row)
     options.out.write_text(json.dumps({"people": len(people), "thresholds": thresholds, "rows": rows}, indent=1) + "\n")
+
+
+def parser_of(description: str | None, *, people: int, work: str) -> argparse.ArgumentParser:
+    """For a script that cloaks photos of people of no protocol, and keeps them in a folder of the cache."""
+    shared = HERE.resolve().parents[1] / "shared"
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=shared / "data/lfw-dev/people")
+    parser.add_argument("--results", type=Path, default=HERE / "results/modern/results.json", help="for the thresholds")
+    parser.add_argument("--people", type=int, default=people)
+    parser.add_argument("--work", type=Path, default=cache_folder() / work)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def tracker(results: Path) -> tuple[Gaze, dict[str, float]]:
+    """The evaluators, and the threshold of each in a result of ``cloak bench``."""
+    evaluators = [load_evaluator(str(HERE / f"evaluators/{name}.toml")) for name in EVALUATORS]
+    gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
+    return gaze, thresholds_of(json.loads(results.read_text()))
 
 
 def people_of_no_protocol(data: Path) -> list[Path]:

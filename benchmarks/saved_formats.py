@@ -10,7 +10,6 @@ cloaked photo is kept in ``--work``, so a run that was cut short goes on; after 
 take another.
 """
 
-import argparse
 import io
 import json
 from collections.abc import Mapping
@@ -21,11 +20,8 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.face_sizes import EVALUATORS, HERE, people_of_no_protocol, thresholds_of
+from benchmarks.face_sizes import parser_of, people_of_no_protocol, tracker
 from cloak.bench.embedding import Gaze
-from cloak.bench.evaluators import load_evaluator
-from cloak.bench.store import EmbeddingStore
-from cloak.folders import cache_folder
 from cloak.photo import read_photo
 from cloak.photo.formats import register_heif
 from cloak.protect import Cloaker
@@ -52,20 +48,11 @@ SOURCES = {
 
 
 def main() -> None:
-    shared = HERE.resolve().parents[1] / "shared"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=shared / "data/lfw-dev/people")
-    parser.add_argument("--results", type=Path, default=HERE / "results/modern/results.json", help="for the thresholds")
-    parser.add_argument("--people", type=int, default=30)
+    parser = parser_of(__doc__, people=30, work="saved_formats")
     parser.add_argument("--modes", nargs="+", default=["mid"])
-    parser.add_argument("--work", type=Path, default=cache_folder() / "saved_formats")
-    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-
     register_heif()
-    evaluators = [load_evaluator(str(HERE / f"evaluators/{name}.toml")) for name in EVALUATORS]
-    gaze = Gaze(evaluators, EmbeddingStore(cache_folder() / "embeddings.sqlite"))
-    thresholds = thresholds_of(json.loads(options.results.read_text()))
+    gaze, thresholds = tracker(options.results)
     people = people_of_no_protocol(options.data)[: options.people]
     rows = []
     for mode in options.modes:

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from cloak.errors import CloakError, UsageError
 from cloak.files import Job
-from cloak.ledger import KEPT, Entry, Ledger, digest_of, size_of, stamp
+from cloak.ledger import KEPT, Ledger, digest_of, size_of, stamp
 from cloak.lines import to_json
 from cloak.names import shown
 from cloak.photo import RUN, remove_parts, save_bytes
@@ -97,7 +97,7 @@ class Journal(Ledger):
         """
         journal = cls(path)
         if anew and not journal._is_cut_short(settings or {}):
-            journal.begun = journal._own()
+            journal.begun = journal._before().own()
         else:
             journal._load(settings)
         return journal
@@ -131,17 +131,11 @@ class Journal(Ledger):
             before._load(None)
         return before
 
-    def _own(self) -> dict[str, Entry]:
-        """A photo's place -> the result that is its own."""
-        before = self._before()
-        entries = (before.done | before.begun).items()
-        return {place: replace(entry, output=entry.own) for place, entry in entries if entry.own}
-
     def _start_anew(self, settings: Mapping[str, Any]) -> None:
         """Another file in its place, whole or not at all, that has only which results are whose."""
-        lines: list[dict[str, Any]] = [_head(settings, anew=True)]
-        lines += [{"run": run} for run in self._before().runs]
-        lines += [{"begun": place, **{name: getattr(one, name) for name in KEPT}} for place, one in self._own().items()]
+        before, lines = self._before(), [_head(settings, anew=True)]
+        lines += [{"run": run} for run in before.runs]
+        lines += [{"begun": place} | {name: getattr(one, name) for name in KEPT} for place, one in before.own().items()]
         save_bytes("".join(json.dumps(line) + "\n" for line in lines).encode(), self.path, overwrite=True)
 
     def _is_cut_short(self, settings: Mapping[str, Any]) -> bool:

@@ -1,7 +1,6 @@
 """What is known of a run's photos: which are done, which were begun, and whose results are whose."""
 
 import os
-from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,9 +98,14 @@ class Ledger:
             return None
         return job.root / entry.own if anew or entry.origin == job.origin or entry.stamp == stamp(job) else None
 
+    def own(self) -> dict[str, Entry]:
+        """A photo's place -> the result that is its own, finished or not, as its output."""
+        entries = (self.done | self.begun).items()
+        return {place: replace(entry, output=entry.own) for place, entry in entries if entry.own}
+
     def results(self) -> list[str]:
         """The results of all photos, finished or not, below the folder."""
-        return [entry.own for entry in ChainMap(self.begun, self.done).values() if entry.own]
+        return [entry.output for entry in self.own().values()]
 
     def pairs(self, without: Collection[str] = ()) -> Iterator[tuple[Path, Path]]:
         """Original and result of each photo that is done, but those of some places."""

@@ -109,13 +109,18 @@ def _at_its_place(
     if overwrite:
         return None
     made = _result_of(target, job, photo, policy)
-    if made is not None and note.endswith(f" {method.name}") and policy != "strip":  # which would leave no note
-        return made
-    raise another(target, f"({note})" if made is not None and policy != "strip" else OTHERS)
+    if made is None:
+        raise another(target, OTHERS)
+    if not note.endswith(f" {method.name}"):
+        raise another(target, f"({note})")
+    return made
 
 
 def _result_of(target: Path, job: Job, photo: Photo, policy: Policy) -> Pixels | None:
-    """What a file shows that is a photo's result, later than it and without metadata that should go; else None."""
+    """What a file with cloak's note shows that is a photo's result, later than it and without metadata that should
+    go; else None."""
+    if policy == "strip":  # the note, too
+        return None
     try:
         saved = read_photo(target, TRUSTED, policy)
         later = target.stat().st_mtime_ns >= job.source.stat().st_mtime_ns

@@ -31,7 +31,7 @@ from cloak.pipeline import Prepared, cut, encode_protected, prepare, to_residual
 from cloak.runs import work_through
 from cloak.surrogates import AUTO, judges_of, load_surrogates, measured_mode
 from cloak.threads import one_thread_each
-from cloak.types import CloakResult, PhotoPlan, PhotoReport, Pixels, Progress
+from cloak.types import CloakResult, Face, PhotoPlan, PhotoReport, Pixels, Progress
 
 Result = TypeVar("Result")
 
@@ -296,8 +296,7 @@ class Cloaker:
         result, saved = make(prepared)
         missed = missed_faces(saved, prepared.found, self._detector)
         if missed:
-            faces = order_faces((*prepared.found, *missed))
-            prepared = self._acquainted(cut(prepared.photo, name, faces, self.method, self.seed))
+            prepared = self._acquainted(self._with(missed, prepared, name))
             result, saved = make(prepared)
             missed = missed_faces(saved, prepared.found, self._detector)
         report = replace(self._report(prepared, saved), missed=missed)
@@ -312,14 +311,17 @@ class Cloaker:
         prepared = prepare(found.photo.coarsest, name, self._detector, self.method, self.seed)
         missed = missed_faces(made, prepared.found, self._detector)
         if missed:
-            faces = order_faces((*prepared.found, *missed))
-            prepared = cut(prepared.photo, name, faces, self.method, self.seed)
+            prepared = self._with(missed, prepared, name)
             missed = missed_faces(made, prepared.found, self._detector)
         report = self._report(knowing(prepared, self._identities), made)
         if any(face.visibility.dssim > MOST_OF_BUDGET * self.method.dssim for face in report.faces):
             raise another(found.target, OTHERS)
         growth = round(found.target.stat().st_size / found.photo.bytes, 3)
         return replace(report, output=found.target, missed=missed, growth=growth, notes=(DONE_BEFORE,))
+
+    def _with(self, missed: Sequence[Face], prepared: Prepared, name: str) -> Prepared:
+        """A photo with faces that were missed."""
+        return cut(prepared.photo, name, order_faces((*prepared.found, *missed)), self.method, self.seed)
 
     def _acquainted(self, prepared: Prepared) -> Prepared:
         """A photo with what is known of its people."""

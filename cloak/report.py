@@ -81,7 +81,7 @@ def words_on_files(reports: Sequence[PhotoReport]) -> list[str]:
     noted: dict[str, list[str]] = {}
     for report in reports:
         for note in report.notes:
-            noted.setdefault(note, []).append(shown(report.source or ""))
+            noted.setdefault(note, []).append(str(report.source or ""))
     lines = [f"{some(names)}: {note}" for note, names in noted.items()]
     if removed:
         counts = (f"{word} ({amount(count, 'photo')})" for word, count in removed.items())
