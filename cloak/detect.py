@@ -1,15 +1,12 @@
-"""Photo -> faces: facenet-pytorch's MTCNN (Zhang et al., 2016) behind one small interface."""
+"""Photo -> faces: ways of looking with MTCNN (Zhang et al., 2016) behind one small interface."""
 
 import math
 from collections.abc import Iterable, Sequence
-from copy import copy
 from functools import cached_property, partial
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
+from cloak.cascade import Cascade, InStrips
 from cloak.facenet_package import facenet_pytorch
 from cloak.looks import Look, face_in_photo, merge, picture_of
 from cloak.memory import unless_short
@@ -25,9 +22,6 @@ photos of LFW, the face in the middle never scored less."""
 
 SMALLEST_FACE = 16
 """The narrowest face that MTCNN is asked for after the photo was brought down."""
-
-STRIP_PIXELS = 320_000
-"""So much of a picture MTCNN's first network is shown at once on a CPU: what it computes then stays in the caches."""
 
 SAME_FACE = 0.3
 """Two boxes that overlap by this share of their union show one face."""
@@ -71,11 +65,11 @@ class FaceDetector:
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        self._mtcnn = _mtcnn_on(device)
+        self._cascade = cascade_on(device)
 
     @cached_property
-    def _mtcnn_here(self) -> Any:
-        return _mtcnn_on("cpu")
+    def _cascade_here(self) -> Cascade:
+        return cascade_on("cpu")
 
     def detect(self, pixels: Pixels) -> tuple[Face, ...]:
         """Find the faces of one upright photo.
@@ -124,52 +118,20 @@ class FaceDetector:
         if min(picture.shape[:2]) < max(min_face, 12):
             return []
         # Where a GPU has no room for the picture, the CPU looks.
-        found = unless_short(partial(_seen, self._mtcnn, picture, min_face, look))
-        boxes, scores, points = _seen(self._mtcnn_here, picture, min_face, look) if found is None else found
-        if boxes is None:
-            return []
+        found = unless_short(partial(self._cascade.find, picture, min_face, look.thresholds))
+        found = found or self._cascade_here.find(picture, min_face, look.thresholds)
         return [
             face_in_photo(box, five, float(score), to_photo, (height, width), look.name)
-            # numpy 2 gets these as arrays of objects
-            for box, score, five in zip(np.asarray(boxes, float), scores, np.asarray(points, float), strict=True)
+            for box, score, five in zip(found.boxes, found.scores, found.landmarks, strict=True)
             if score >= look.min_score
         ]
 
 
-def _mtcnn_on(device: torch.device | str) -> Any:
-    mtcnn = facenet_pytorch().MTCNN(keep_all=True, device=torch.device(device))
-    mtcnn.to(memory_format=torch.channels_last)  # as its pictures are
-    mtcnn.pnet = InStrips(mtcnn.pnet)
-    return mtcnn
-
-
-class InStrips(nn.Module):
-    """MTCNN's first network, which decides by 12 x 12 px at every second pixel; on a CPU in strips of large pictures.
-
-    Args:
-        network: (n, 3, h, w) -> maps (n, 4, h', w'), (n, 2, h', w'), with h' = (h - 1) // 2 - 4.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        height, width = pictures.shape[2:]
-        rows, at_once = (height - 1) // 2 - 4, max(1, STRIP_PIXELS // width // 2)
-        if pictures.device.type != "cpu" or rows <= at_once:
-            maps: tuple[Tensor, ...] = self.network(pictures)
-            return maps
-        strips = [pictures[:, :, 2 * row : 2 * (row + at_once) + 10] for row in range(0, rows, at_once)]
-        return tuple(torch.cat(parts, dim=2) for parts in zip(*map(self.network, strips), strict=True))
-
-
-def _seen(mtcnn: Any, picture: Pixels, min_face: float, look: Look) -> tuple[Any, Any, Any]:
-    """Boxes, scores and landmarks in a look's picture."""
-    mtcnn = copy(mtcnn)  # the same networks; others may be looking in another way meanwhile
-    mtcnn.min_face_size, mtcnn.thresholds = min_face, list(look.thresholds)
-    boxes, scores, points = mtcnn.detect(picture, landmarks=True)
-    return boxes, scores, points
+def cascade_on(device: torch.device | str) -> Cascade:
+    """facenet-pytorch's networks on a device."""
+    mtcnn = facenet_pytorch().MTCNN(device=torch.device(device))
+    mtcnn.to(memory_format=torch.channels_last)  # as what they are shown
+    return Cascade(InStrips(mtcnn.pnet), mtcnn.rnet, mtcnn.onet)
 
 
 def detection_scale(height: float, width: float, min_face: float, max_pixels: int) -> float:

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-import cloak.detect
 from cloak import Cloaker
 from cloak.batches import Room, perturb
+from cloak.cascade import Cascade, Sightings
 from cloak.detect import FaceDetector
 from cloak.methods import METHODS, MODES, Method
 from cloak.models import find_model
@@ -116,15 +116,15 @@ def test_where_a_gpu_has_no_room_for_a_picture_the_cpu_looks(monkeypatch: pytest
     pixels = read_photo(SAMPLES / "grace_hopper.jpg").pixels
     detector = FaceDetector(stand_in())
     looked: list[str] = []
-    seen = cloak.detect._seen
+    find = Cascade.find
 
-    def short(mtcnn: Any, *rest: Any) -> Any:
-        looked.append(mtcnn.device.type)
-        if mtcnn.device.type != "cpu":
+    def short(cascade: Cascade, *rest: Any) -> Sightings:
+        looked.append(cascade.device.type)
+        if cascade.device.type != "cpu":
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return seen(mtcnn, *rest)
+        return find(cascade, *rest)
 
-    monkeypatch.setattr("cloak.detect._seen", short)
+    monkeypatch.setattr(Cascade, "find", short)
     assert detector.detect(pixels) == FaceDetector().detect(pixels)
     assert looked[:2] == ["standin", "cpu"]
 

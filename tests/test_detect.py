@@ -1,13 +1,13 @@
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
 from PIL import Image
 
-from cloak.detect import FIRST_LOOK, MIN_FACE, FaceDetector, InStrips, detection_scale
+from cloak.cascade import Sightings
+from cloak.detect import FIRST_LOOK, MIN_FACE, FaceDetector, detection_scale
 from cloak.photo import read_photo
 from cloak.types import Pixels
 from tests.helpers import SAMPLES, smooth_noise
@@ -88,36 +88,26 @@ def test_hundreds_of_faces(detector: FaceDetector, astronaut: Pixels) -> None:
     assert len(detector.detect(sheet)) >= 195
 
 
-class StubMtcnn:
-    """MTCNN as it answers with numpy 2: arrays of objects."""
-
-    min_face_size = 0.0
+class StubCascade:
+    """Finds the same in every picture."""
 
     def __init__(self, boxes: list[list[float]], scores: list[float]) -> None:
-        self.boxes, self.scores = boxes, scores
+        self.found = Sightings(
+            np.array(boxes, np.float32),
+            np.array(scores, np.float32),
+            np.array([[[box[0] + 1, box[1] + 1]] * 5 for box in boxes], np.float32),
+        )
 
-    def detect(self, pixels: Pixels, landmarks: bool) -> tuple[NDArray[np.object_], ...]:
-        points = [[[box[0] + 1, box[1] + 1]] * 5 for box in self.boxes]
-        return tuple(np.array(values, dtype=object) for values in (self.boxes, self.scores, points))
+    def find(self, picture: Pixels, min_face: float, thresholds: Sequence[float]) -> Sightings:
+        return self.found
 
 
-def test_object_arrays_low_scores_and_boxes_beyond_the_edge(
-    detector: FaceDetector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stub = StubMtcnn([[-20.0, 10.0, 60.0, 90.0], [10.0, 10.0, 30.0, 30.0]], [0.96, 0.94])
-    monkeypatch.setattr(detector, "_mtcnn", stub)
+def test_low_scores_and_boxes_beyond_the_edge(detector: FaceDetector, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = StubCascade([[-20.0, 10.0, 60.0, 90.0], [10.0, 10.0, 30.0, 30.0]], [0.96, 0.94])
+    monkeypatch.setattr(detector, "_cascade", stub)
     (face,) = detector.look(smooth_noise(80, 100), [FIRST_LOOK])
     assert face.box == (0.0, 10.0, 60.0, 79.0)
     assert isinstance(face.score, float)
-
-
-@pytest.mark.parametrize("size", [(12, 900), (13, 40), (331, 1000), (640, 1001), (641, 1100), (2000, 700)])
-def test_the_first_network_says_the_same_in_strips(size: tuple[int, int], detector: FaceDetector) -> None:
-    in_strips: InStrips = detector._mtcnn.pnet
-    picture = torch.rand(1, *size, 3, generator=torch.Generator().manual_seed(0)).permute(0, 3, 1, 2) - 0.5
-    with torch.no_grad():
-        for ours, whole in zip(in_strips(picture), in_strips.network(picture), strict=True):
-            torch.testing.assert_close(ours, whole, rtol=0.0, atol=1e-5)
 
 
 @pytest.mark.parametrize("side", range(4))
