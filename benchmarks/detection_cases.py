@@ -43,7 +43,7 @@ def turned(degrees: float) -> Condition:
     """Turned counter-clockwise, and cut so that no corner is empty."""
 
     def make(pixels: Pixels, face: Face) -> Case:
-        picture, to_old = picture_of(pixels, Look("", 40, 0, rotation=degrees), 1.0)
+        picture, to_old = picture_of(pixels, Look("", 40, 0, rotation=degrees), pixels.shape)
         angle = math.radians(degrees % 90)
         side = int(min(pixels.shape[:2]) / (math.cos(angle) + math.sin(angle)))
         left, top = (picture.shape[1] - side) // 2, (picture.shape[0] - side) // 2
@@ -174,7 +174,7 @@ CONDITIONS: dict[str, Condition] = {
 
 
 def turned_whole(pixels: Pixels, face: Face) -> Case:
-    picture, to_old = picture_of(pixels, Look("", 40, 0, rotation=90), 1.0)
+    picture, to_old = picture_of(pixels, Look("", 40, 0, rotation=90), pixels.shape)
     return moved(picture, face, to_old)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from cloak.methods import Method
 from cloak.patches import BLOCK, Residual
 from cloak.photo import Photo, recode
-from cloak.types import Box, Face, Pixels
-from cloak.visibility import MARGIN, NATIVE_SIDE, dssim_and_peak
+from cloak.types import Box, Pixels
+from cloak.visibility import MARGIN, NATIVE_SIDE, Yardstick
 
 ROUNDS = 16
 """Attempts at filling the budget; each measures every face once."""
@@ -32,24 +33,24 @@ class Composition:
 
     Attributes:
         photo: its first encoding is what the budgets are kept in.
-        faces: of the photo.
+        yardsticks: one for each face.
         residuals: one for each face.
         method: with its budget.
         scales: one for each residual; 1 where none are given.
     """
 
     photo: Photo
-    faces: Sequence[Face]
+    yardsticks: Sequence[Yardstick]
     residuals: Sequence[Residual]
     method: Method
     scales: Sequence[float] = ()
 
     def fitted(self) -> "Composition":
         """With the largest factors that keep every face in its budget, on encoded regions."""
-        composition = replace(self, scales=[1.0] * len(self.faces))
-        best, exceeding = [0.0] * len(self.faces), [math.inf] * len(self.faces)
+        composition = replace(self, scales=[1.0] * len(self.yardsticks))
+        best, exceeding = [0.0] * len(self.yardsticks), [math.inf] * len(self.yardsticks)
         for _ in range(ROUNDS):
-            usage = [composition.usage_in_region(index) for index in range(len(self.faces))]
+            usage = [composition.usage_in_region(index) for index in range(len(self.yardsticks))]
             for index, (scale, used) in enumerate(zip(composition.scales, usage, strict=True)):
                 if used <= 1.0:
                     best[index] = max(best[index], scale)
@@ -62,7 +63,7 @@ class Composition:
                 break
             scales = [_next_scale(*each) for each in zip(composition.scales, usage, best, exceeding, strict=True)]
             composition = replace(composition, scales=scales)
-        return replace(composition, scales=best)
+        return composition if composition.scales == best else replace(composition, scales=best)
 
     def pixels(self) -> Pixels:
         """The whole photo with every residual added, rounded."""
@@ -85,8 +86,8 @@ class Composition:
     def shrunk(self, saved: Pixels) -> "Composition":
         """With the faces reduced whose saved pixels are over budget; itself where there are none."""
         exceeding = [
-            scale > 0.0 and self._usage(self.photo.pixels, saved, face.box) > 1.0
-            for scale, face in zip(self.scales, self.faces, strict=True)
+            scale > 0.0 and self._usage(yardstick, saved) > 1.0
+            for scale, yardstick in zip(self.scales, self.yardsticks, strict=True)
         ]
         if not any(exceeding):
             return self
@@ -94,32 +95,32 @@ class Composition:
         chosen = zip(exceeding, smaller, self.scales, strict=True)
         return replace(self, scales=[less if over else scale for over, less, scale in chosen])
 
-    def _usage(self, original: Pixels, changed: Pixels, box: Box) -> float:
+    def _usage(self, yardstick: Yardstick, changed: Pixels, left: int = 0, top: int = 0) -> float:
         """The budget used: 1 is all of it."""
-        dssim, peak = dssim_and_peak(original, changed, box)
+        dssim, peak = yardstick.measure(changed, left, top)
         return max(dssim / self.method.dssim, peak / self.method.peak_dssim)
 
     def usage_in_region(self, index: int) -> float:
         """The budget that a face uses, with only its surroundings encoded."""
-        (left, top), where, coded = self._encoded(index)
-        box = self.faces[index].box
-        shifted = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
-        return self._usage(self.photo.pixels[where], coded, shifted)
+        rows, columns, coded = self._encoded[index]
+        return self._usage(self.yardsticks[index], coded, columns.start, rows.start)
 
     def with_encoded_faces(self) -> Pixels:
         """The whole photo, the surroundings of each face as the encoding shows them."""
         shown = self.pixels()
-        for index in range(len(self.faces)):
-            _, where, coded = self._encoded(index)
-            shown[where] = coded
+        for rows, columns, coded in self._encoded:
+            shown[rows, columns] = coded
         return shown
 
-    def _encoded(self, index: int) -> tuple[tuple[int, int], tuple[slice, slice], Pixels]:
-        """A face's surroundings: their left and top, where they are, and what the encoding makes of them."""
-        height, width = self.photo.pixels.shape[:2]
-        left, top, right, bottom = region_around(self.faces[index].box, (height, width))
-        where = (slice(top, bottom), slice(left, right))
-        return (left, top), where, recode(self.photo, self._within(left, top, right, bottom))
+    @cached_property
+    def _encoded(self) -> list[tuple[slice, slice, Pixels]]:
+        """Where the surroundings of each face are, and what the encoding makes of them."""
+        size = (self.photo.pixels.shape[0], self.photo.pixels.shape[1])
+        regions = [region_around(yardstick.box, size) for yardstick in self.yardsticks]
+        return [
+            (slice(top, bottom), slice(left, right), recode(self.photo, self._within(left, top, right, bottom)))
+            for left, top, right, bottom in regions
+        ]
 
 
 def _overlap(

@@ -1,14 +1,14 @@
 """Photo -> faces: ways of looking with MTCNN (Zhang et al., 2016) behind one small interface."""
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, cached_property, partial
 
 import torch
 
 from cloak.cascade import Cascade, InStrips
 from cloak.facenet_package import facenet_pytorch
-from cloak.looks import Look, face_in_photo, merge, picture_of
+from cloak.looks import Look, face_in_photo, merge, picture_of, resized
 from cloak.memory import unless_short
 from cloak.threads import each
 from cloak.types import Face, Pixels
@@ -85,11 +85,12 @@ class FaceDetector:
             Faces in pixels of the photo, the largest first, equal ones from left to right and
             top to bottom; empty when there is none.
         """
-        first = self._look(pixels, FIRST_LOOK)
-        at_edge = [face for face in first if _is_at_edge(face, pixels.shape)]
+        size, reduced = pixels.shape[:2], cache(partial(resized, pixels))
+        first = self._look(reduced, size, FIRST_LOOK)
+        at_edge = [face for face in first if _is_at_edge(face, size)]
         if at_edge:
             inside = [face for face in first if face not in at_edge]
-            first = list(merge((*inside, *self._look(pixels, PADDED), *at_edge), SAME_FACE))
+            first = list(merge((*inside, *self._look(reduced, size, PADDED), *at_edge), SAME_FACE))
         found = order_faces(first)
         if any(face.width >= MIN_FACE for face in found):
             return found
@@ -104,15 +105,17 @@ class FaceDetector:
             looks: how to look; of one face that several find, the best score counts.
             known: faces that are kept as they are.
         """
-        found = [face for faces in each(lambda look: self._look(pixels, look), looks) for face in faces]
+        size, reduced = pixels.shape[:2], cache(partial(resized, pixels))  # several look at the same size
+        found = [face for faces in each(lambda look: self._look(reduced, size, look), looks) for face in faces]
         return order_faces(merge((*known, *sorted(found, key=lambda face: -face.score)), SAME_FACE))
 
-    def _look(self, pixels: Pixels, look: Look) -> list[Face]:
-        height, width = pixels.shape[:2]
+    def _look(self, reduced: Callable[[float], Pixels], size: tuple[int, int], look: Look) -> list[Face]:
+        """The faces of a photo of this (height, width), which can be had brought down by a factor."""
+        height, width = size
         smallest = max(look.min_face, look.min_share * max(height, width))
         margins = 2 * look.padding * max(height, width)
         factor = detection_scale(height + margins, width + margins, smallest, look.max_pixels)
-        picture, to_photo = picture_of(pixels, look, factor)
+        picture, to_photo = picture_of(reduced(factor), look, size)
         # MTCNN's pyramid starts at 12 px, and it asks for a pyramid of at least one level.
         min_face = smallest * factor
         if min(picture.shape[:2]) < max(min_face, 12):
@@ -121,7 +124,7 @@ class FaceDetector:
         found = unless_short(partial(self._cascade.find, picture, min_face, look.thresholds))
         found = found or self._cascade_here.find(picture, min_face, look.thresholds)
         return [
-            face_in_photo(box, five, float(score), to_photo, (height, width), look.name)
+            face_in_photo(box, five, float(score), to_photo, size, look.name)
             for box, score, five in zip(found.boxes, found.scores, found.landmarks, strict=True)
             if score >= look.min_score
         ]

@@ -6,7 +6,7 @@ count from the outer corner of the first pixel; faces' places from its centre, a
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,16 +53,15 @@ class Look:
     stretched: bool = False
 
 
-def picture_of(pixels: Pixels, look: Look, factor: float) -> tuple[Pixels, Matrix]:
-    """The picture that a look makes, and the transform from it to the photo.
+def picture_of(picture: Pixels, look: Look, size: Sequence[int]) -> tuple[Pixels, Matrix]:
+    """The picture that a look makes of a photo, and the transform from it to the photo.
 
     Args:
-        pixels: (height, width, 3) uint8, RGB.
+        picture: the photo, or what it was brought down to, (height, width, 3) uint8, RGB.
         look: the way of looking.
-        factor: brings the photo down to a size for detection, <= 1.
+        size: (height, width) of the photo.
     """
-    picture = _resized(pixels, factor)
-    to_photo = np.diag([pixels.shape[1] / picture.shape[1], pixels.shape[0] / picture.shape[0], 0.0])[:2]
+    to_photo = np.diag([size[1] / picture.shape[1], size[0] / picture.shape[0], 0.0])[:2]
     if look.stretched:
         picture = _stretched(picture)
     if look.padding:
@@ -142,13 +141,13 @@ def merge(faces: Iterable[Face], same: float) -> tuple[Face, ...]:
     return tuple(kept)
 
 
-def _resized(pixels: Pixels, factor: float) -> Pixels:
+def resized(pixels: Pixels, factor: float) -> Pixels:
+    """A photo brought down by a factor <= 1."""
     if factor == 1.0:
         return pixels
     height, width = pixels.shape[:2]
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    method = Image.Resampling.BOX if factor < 1.0 else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(pixels).resize(size, method))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
 def _stretched(picture: Pixels) -> Pixels:

@@ -1,6 +1,7 @@
 """The stages that a photo goes through before and after the loop: prepare, fit, encode. No paths, no reports."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -19,6 +20,7 @@ from cloak.photo import Photo, encode, read_back
 from cloak.recognizers import Recognizer
 from cloak.threads import each
 from cloak.types import Face, Pixels
+from cloak.visibility import Yardstick
 
 GROWTH, ROOM = 1.5, 500_000
 """A file is given a finer encoding than its source's only as long as it grows by at most this factor, or by this many
@@ -65,6 +67,11 @@ class Prepared:
         pixels = self.photo.pixels  # and not self, which would hold itself then
         return self.made or cache(lambda recognizer, face: recognizer.embed(pixels, face))
 
+    @cached_property
+    def yardsticks(self) -> tuple[Yardstick, ...]:
+        """What results are measured against, one for each face."""
+        return tuple(Yardstick.of(self.photo.pixels, face.box) for face in self.faces)
+
     def learning(self, learn: Callable[[FacePatch, Face], FacePatch]) -> "Prepared":
         """The same photo, its patches with what is learned of their faces."""
         patches = (learn(patch, face) for patch, face in zip(self.patches, self.faces, strict=True))
@@ -105,10 +112,12 @@ def affordable(photo: Photo) -> Photo:
     """With those of its encodings that come into question, the coarsest first: those that are as fine as it came, or
     finer, in files that are not too large."""
     encodings = photo.encodings[_as_fine_as_it_came(photo) :]
-    for index in range(1, len(encodings)):
-        size = estimated_size(replace(photo, encodings=encodings[index:])) if photo.bytes else 0.0
-        if size > LIKELY * _largest(photo.bytes):
-            return replace(photo, encodings=encodings[:index])
+
+    def is_too_large(index: int) -> bool:
+        return estimated_size(replace(photo, encodings=encodings[index:])) > LIKELY * _largest(photo.bytes)
+
+    if photo.bytes:  # each is larger than the one before
+        encodings = encodings[: bisect_left(range(1, len(encodings)), True, key=is_too_large) + 1]
     return replace(photo, encodings=encodings)
 
 
@@ -159,7 +168,7 @@ def _fitted_to_encodings(
     def reached(index: int) -> float:
         coded = replace(photo, encodings=encodings[index:])
         try:
-            composition = Composition(coded, prepared.faces, residuals, method).fitted()
+            composition = Composition(coded, prepared.yardsticks, residuals, method).fitted()
             shown = composition.with_encoded_faces() if len(encodings) > 1 else None
         except CloakError:
             if not index:

@@ -142,7 +142,7 @@ class Cloaker:
 
         def compose(prepared: Prepared) -> tuple[Pixels, Pixels]:
             residuals = to_residuals(prepared, self._loop(prepared.patches))
-            pixels = Composition(photo, prepared.faces, residuals, self.method).fitted().pixels()
+            pixels = Composition(photo, prepared.yardsticks, residuals, self.method).fitted().pixels()
             return pixels, pixels
 
         pixels, report, publish = self._protect(photo, "the photo", compose)

@@ -196,30 +196,60 @@ def measure_face(original: Pixels, changed: Pixels, box: Box, *, native_side: in
 def dssim_and_peak(
     original: Pixels, changed: Pixels, box: Box, *, native_side: int = NATIVE_SIDE
 ) -> tuple[float, float]:
-    """Face DSSIM and peak DSSIM of one face.
+    """Face DSSIM and peak DSSIM of one face; see ``Yardstick``."""
+    return Yardstick.of(original, box, native_side=native_side).measure(changed)
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What changed versions of a face are measured against.
 
     At native resolution, or with both photos brought down until the longer side of the box has
     ``native_side`` px where it has more.
+
+    Attributes:
+        box: of the face, in the photo.
+        place: the box and what its measurement looks at: left, top, right, bottom.
+        original: what the photo shows there, (1, 3, h, w).
+        statistics: of it, see ``local_statistics``.
+        regions: where its maps are averaged.
     """
-    factor = min(1.0, native_side / max(box[2] - box[0], box[3] - box[1]))
-    left, top, right, bottom = surroundings(box, math.ceil((MARGIN + 1) / factor), original.shape)
-    before, after = (to_tensor(pixels[top:bottom, left:right]) for pixels in (original, changed))
-    if factor < 1.0:
-        size = [max(WINDOW, round(length * factor)) for length in before.shape[2:]]
-        before, after = (
-            F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
-            for image in (before, after)
+
+    box: Box
+    place: tuple[int, int, int, int]
+    original: Tensor
+    statistics: tuple[Tensor, Tensor]
+    regions: Regions
+
+    @classmethod
+    def of(cls, original: Pixels, box: Box, *, native_side: int = NATIVE_SIDE) -> "Yardstick":
+        """Of a face in a photo, (height, width, 3) uint8."""
+        factor = min(1.0, native_side / max(box[2] - box[0], box[3] - box[1]))
+        place = left, top, right, bottom = surroundings(box, math.ceil((MARGIN + 1) / factor), original.shape)
+        shown = to_tensor(original[top:bottom, left:right])
+        if factor < 1.0:
+            shown = _reduced(shown, [max(WINDOW, round(length * factor)) for length in shown.shape[2:]])
+        scale_y, scale_x = shown.shape[2] / (bottom - top), shown.shape[3] / (right - left)
+        inside = (
+            (box[0] - left + 0.5) * scale_x - 0.5,
+            (box[1] - top + 0.5) * scale_y - 0.5,
+            (box[2] - left + 0.5) * scale_x - 0.5,
+            (box[3] - top + 0.5) * scale_y - 0.5,
         )
-    scale_y, scale_x = before.shape[2] / (bottom - top), before.shape[3] / (right - left)
-    inside = (
-        (box[0] - left + 0.5) * scale_x - 0.5,
-        (box[1] - top + 0.5) * scale_y - 0.5,
-        (box[2] - left + 0.5) * scale_x - 0.5,
-        (box[3] - top + 0.5) * scale_y - 0.5,
-    )
-    regions = regions_of([inside], (before.shape[2], before.shape[3]))
-    maps = dssim_map(before, after)
-    return float(face_mean(maps, regions)), float(window_means(maps, regions).amax())
+        return cls(box, place, shown, local_statistics(shown), regions_of([inside], (shown.shape[2], shown.shape[3])))
+
+    def measure(self, changed: Pixels, left: int = 0, top: int = 0) -> tuple[float, float]:
+        """Face DSSIM and peak DSSIM of a changed photo, or of a part of it that begins at ``left``, ``top``."""
+        start_x, start_y, end_x, end_y = self.place
+        shown = to_tensor(changed[start_y - top : end_y - top, start_x - left : end_x - left])
+        if shown.shape != self.original.shape:
+            shown = _reduced(shown, self.original.shape[2:])
+        maps = dssim_map(self.original, shown, self.statistics)
+        return float(face_mean(maps, self.regions)), float(window_means(maps, self.regions).amax())
+
+
+def _reduced(images: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(images, list(size), mode="bilinear", antialias=True, align_corners=False)
 
 
 def surroundings(box: Box, margin: int, shape: Sequence[int]) -> tuple[int, int, int, int]:

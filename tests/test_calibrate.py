@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from cloak.patches import Residual
 from cloak.photo import FINE_JPEG, Photo, decode, encode
 from cloak.photo.formats import LOSSLESS, Encoding
 from cloak.types import Face
-from cloak.visibility import measure_face
+from cloak.visibility import Yardstick, measure_face
 from tests.helpers import made_up_face, smooth_noise
 
 METHOD = MODES["mid"]
@@ -28,6 +29,10 @@ ENCODINGS = {
 }
 
 
+def on(photo: Photo, faces: Sequence[Face]) -> list[Yardstick]:
+    return [Yardstick.of(photo.pixels, face.box) for face in faces]
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("strength", [0.01, 0.03, 0.3])
 def test_the_budget_is_filled_and_kept_on_the_saved_pixels(encoding: str, strength: float) -> None:
@@ -35,7 +40,9 @@ def test_the_budget_is_filled_and_kept_on_the_saved_pixels(encoding: str, streng
     photo = decode(encode(photo), "a")  # coded before, as photos are
     photo = replace(photo, encodings=(ENCODINGS[encoding],))
     faces = [made_up_face(20, 20, 60), made_up_face(105, 90, 70)]
-    composition = Composition(photo, faces, [residual_for(face, strength) for face in faces], METHOD).fitted()
+    composition = Composition(
+        photo, on(photo, faces), [residual_for(face, strength) for face in faces], METHOD
+    ).fitted()
     saved = decode(encode(replace(photo, pixels=composition.pixels())), "a").pixels
     while (smaller := composition.shrunk(saved)) is not composition:
         composition = smaller
@@ -51,7 +58,7 @@ def test_the_budget_is_filled_and_kept_on_the_saved_pixels(encoding: str, streng
 def test_no_pixel_changes_by_more_than_the_bound_even_where_faces_overlap() -> None:
     photo = Photo(smooth_noise(160, 160))
     faces = [made_up_face(30, 30, 60), made_up_face(50, 40, 60)]
-    composition = Composition(photo, faces, [residual_for(face, 0.2) for face in faces], METHOD).fitted()
+    composition = Composition(photo, on(photo, faces), [residual_for(face, 0.2) for face in faces], METHOD).fitted()
     change = np.abs(composition.pixels().astype(int) - photo.pixels)
     assert change.max() <= round(255 * METHOD.linf)
 
@@ -59,7 +66,9 @@ def test_no_pixel_changes_by_more_than_the_bound_even_where_faces_overlap() -> N
 def test_a_face_by_itself_is_what_the_whole_photo_shows_of_it() -> None:
     photo = Photo(smooth_noise(200, 240))
     faces = [made_up_face(0, 0, 60), made_up_face(40, 30, 70), made_up_face(150, 110, 80)]
-    composition = Composition(photo, faces, [residual_for(face, 0.05) for face in faces], METHOD, [0.7, 1.3, 1.0])
+    composition = Composition(
+        photo, on(photo, faces), [residual_for(face, 0.05) for face in faces], METHOD, [0.7, 1.3, 1.0]
+    )
     assert np.array_equal(composition.with_encoded_faces(), composition.pixels())  # nothing is lost as PNG
     for index, face in enumerate(faces):
         used = measure_face(photo.pixels, composition.pixels(), face.box).dssim / METHOD.dssim
@@ -69,7 +78,7 @@ def test_a_face_by_itself_is_what_the_whole_photo_shows_of_it() -> None:
 def test_pixels_outside_the_residuals_are_the_originals() -> None:
     photo = Photo(smooth_noise(160, 160))
     face = made_up_face(30, 30, 60)
-    changed = Composition(photo, [face], [residual_for(face, 0.05)], METHOD).fitted().pixels()
+    changed = Composition(photo, on(photo, [face]), [residual_for(face, 0.05)], METHOD).fitted().pixels()
     outside = np.ones(photo.pixels.shape[:2], bool)
     outside[30:109, 30:91] = False
     assert np.array_equal(changed[outside], photo.pixels[outside])
@@ -80,7 +89,7 @@ def test_an_encoding_that_uses_up_the_budget_by_itself_leaves_no_room(monkeypatc
     photo = Photo(smooth_noise(160, 160), encodings=FINE_JPEG)
     face = made_up_face(30, 30, 60)
     monkeypatch.setattr("cloak.calibrate.recode", lambda photo, pixels: 255 - pixels)
-    composition = Composition(photo, [face], [residual_for(face, 0.05)], METHOD).fitted()
+    composition = Composition(photo, on(photo, [face]), [residual_for(face, 0.05)], METHOD).fitted()
     assert list(composition.scales) == [0.0]
     assert np.array_equal(composition.pixels(), photo.pixels)
 

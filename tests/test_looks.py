@@ -52,7 +52,7 @@ def place_of(point: tuple[float, float], size: tuple[int, int], degrees: float, 
 def test_a_dot_is_where_the_transform_says(changes: dict[str, float]) -> None:
     photo = np.full((120, 200, 3), 127, np.uint8)
     photo[40:47, 150:157] = 255
-    picture, to_photo = picture_of(photo, replace(PLAIN, **changes), 1.0)  # type: ignore[arg-type]
+    picture, to_photo = picture_of(photo, replace(PLAIN, **changes), (120, 200))  # type: ignore[arg-type]
     bright = np.clip(picture[..., 0].astype(float) - 127, 0, None)
     rows, columns = np.indices(bright.shape)
     centre = np.array([(columns * bright).sum(), (rows * bright).sum()]) / bright.sum()
@@ -63,7 +63,7 @@ def test_a_box_comes_back_whole_and_a_mirrored_face_keeps_its_left() -> None:
     face = made_up_face(20, 30, 50)
     photo = smooth_noise(150, 100)
     for look in (replace(PLAIN, rotation=90), replace(PLAIN, rotation=180, padding=0.2), replace(PLAIN, mirrored=True)):
-        _, to_photo = picture_of(photo, look, 1.0)
+        _, to_photo = picture_of(photo, look, (150, 100))
         there = np.linalg.inv(np.vstack([to_photo, (0, 0, 1)]))[:2]
         points = apply(there, np.array(face.landmarks) + 0.5) - 0.5
         corners = apply(there, np.array(face.box).reshape(2, 2) + 0.5) - 0.5
@@ -75,7 +75,7 @@ def test_a_box_comes_back_whole_and_a_mirrored_face_keeps_its_left() -> None:
 
 
 def test_the_box_of_a_face_turned_by_45_degrees_is_no_larger_than_the_head() -> None:
-    _, to_photo = picture_of(smooth_noise(200, 200), replace(PLAIN, rotation=45), 1.0)
+    _, to_photo = picture_of(smooth_noise(200, 200), replace(PLAIN, rotation=45), (200, 200))
     face = face_in_photo((100.0, 90.0, 180.0, 190.0), [(140.0, 140.0)] * 5, 1.0, to_photo, (200, 200))
     assert face.width == pytest.approx(np.hypot(80, 100) / np.sqrt(2))
     assert face.height == pytest.approx(face.width)

@@ -10,7 +10,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from cloak.align import to_tensor
 from cloak.types import Pixels
 from cloak.visibility import (
+    Yardstick,
     chroma_distance,
+    dssim_and_peak,
     dssim_map,
     face_mean,
     gaussian_blur,
@@ -153,3 +155,15 @@ def test_a_whole_photo_is_measured_like_a_face_that_fills_it() -> None:
     assert seen.dssim == pytest.approx(float(reference_map(a, b).mean()), rel=0.03)
     large = measure_photo(np.repeat(np.repeat(a, 30, 0), 30, 1), np.repeat(np.repeat(b, 30, 0), 30, 1))
     assert large.linf == seen.linf
+
+
+@pytest.mark.parametrize("scale", [1, 6])  # a box of 60 px, and one that is brought down to 256
+def test_a_part_of_a_photo_is_measured_like_the_whole(scale: int) -> None:
+    a = smooth_noise(100 * scale, 110 * scale)
+    b = noisy(a, 8)
+    box = (20.4 * scale, 10.7 * scale, 80.2 * scale, 70.0 * scale)
+    yardstick = Yardstick.of(a, box)
+    left, top, right, bottom = yardstick.place
+    part = b[top:bottom, left:right]
+    assert yardstick.measure(part, left, top) == yardstick.measure(b) == dssim_and_peak(a, b, box)
+    assert yardstick.measure(a) == pytest.approx((0.0, 0.0), abs=1e-6)

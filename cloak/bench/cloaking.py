@@ -282,7 +282,7 @@ def _finely_saved(prepared: Prepared, method: Method) -> Prepared:
         return prepared
     for encoding in FINE_JPEG:
         photo = replace(photo, encodings=(encoding,))
-        bare = Composition(photo, prepared.faces, (), method)
+        bare = Composition(photo, prepared.yardsticks, (), method)
         if all(bare.usage_in_region(index) <= ENCODING_SHARE for index in range(len(prepared.faces))):
             break
     return replace(prepared, photo=photo)
