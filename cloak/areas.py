@@ -37,13 +37,14 @@ class Areas:
 
     def level(self, scale: float) -> Tensor:
         """The whole picture brought down; (1, height, width, 3)."""
-        start = torch.zeros(1, dtype=torch.int32)
+        start = torch.zeros(1, dtype=torch.int32, device=self._sums.device)
         rows, columns = (_windows(start, start + length, int(length * scale + 1)) for length in self.size)
         return self._means(rows, columns)
 
     def crops(self, boxes: Tensor, side: int) -> Iterator[Tensor]:
         """What lies in boxes, in whole pixels and within the picture, as squares; (n, side, side, 3), n <= AT_ONCE."""
-        corners, limits = boxes.cpu().trunc().int(), torch.tensor(self.size[::-1], dtype=torch.int32)
+        corners = boxes.trunc().int()
+        limits = torch.tensor(self.size[::-1]).to(corners)
         starts = (corners[:, :2] - 1).clamp_min(0).minimum(limits - 1)
         ends = corners[:, 2:].minimum(limits).maximum(starts + 1)
         for some, others in zip(torch.split(starts, AT_ONCE), torch.split(ends, AT_ONCE), strict=True):
@@ -52,9 +53,7 @@ class Areas:
 
     def _means(self, rows: Windows, columns: Windows) -> Tensor:
         """Over every pair of a window along the rows and one along the columns; (n, h, w, 3)."""
-        (top, bottom), (left, right) = (
-            (starts.to(self._sums), ends.to(self._sums)) for starts, ends in (rows, columns)
-        )
+        (top, bottom), (left, right) = rows, columns
         sums = self._sum(bottom, right)
         sums -= self._sum(top, right)
         sums -= self._sum(bottom, left)
@@ -75,5 +74,5 @@ def _windows(starts: Tensor, ends: Tensor, count: int) -> Windows:
 
     Next to each other, or one pixel over each other where the range is no multiple of them.
     """
-    lengths, index = (ends - starts)[:, None], torch.arange(count, dtype=torch.int32)
+    lengths, index = (ends - starts)[:, None], torch.arange(count, dtype=torch.int32, device=starts.device)
     return starts[:, None] + index * lengths // count, starts[:, None] - (-(index + 1) * lengths // count)

@@ -14,7 +14,7 @@ from PIL import Image
 from cloak import Cloaker
 from cloak.batches import Room, perturb
 from cloak.cascade import Cascade, Sightings
-from cloak.detect import FaceDetector
+from cloak.detect import FIRST_LOOK, FaceDetector
 from cloak.methods import METHODS, MODES, Method
 from cloak.models import find_model
 from cloak.optimize import cloak_patches
@@ -110,6 +110,19 @@ def test_faces_are_found_at_the_same_places_there() -> None:
     pixels = read_photo(SAMPLES / "grace_hopper.jpg").pixels
     (here,), (there,) = FaceDetector().detect(pixels), FaceDetector(stand_in()).detect(pixels)
     np.testing.assert_allclose(there.landmarks, here.landmarks, atol=0.05)
+
+
+def test_the_detector_waits_for_the_device_as_often_however_many_faces_there_are() -> None:
+    pixels = read_photo(SAMPLES / "astronaut.png").pixels
+    tile = np.ascontiguousarray(pixels[10:210, 120:320])
+    detector, waits = FaceDetector(stand_in()), []
+    for picture in (np.tile(tile, (4, 4, 1)), np.pad(tile, ((0, 600), (0, 600), (0, 0)))):
+        WAITS.clear()
+        found = detector.look(picture, [FIRST_LOOK])
+        waits.append((len(found), len(WAITS)))
+    (many, waits_for_many), (few, waits_for_few) = waits
+    assert many >= 16 > few == 1
+    assert waits_for_many <= waits_for_few + 4 < 50
 
 
 def test_where_a_gpu_has_no_room_for_a_picture_the_cpu_looks(monkeypatch: pytest.MonkeyPatch) -> None:
