@@ -2,14 +2,16 @@
 
     python -m benchmarks.gpu --out benchmarks/results/gpu [--photos 400] [--device cuda] [--workers N]
 
-Three things: faces a second of the loop alone, by the size of its batch (the median of five runs, when
-what is planned once for a size is planned); the whole command, with the GPU's utilisation looked at
+Four things: a crop of each surrogate with its channels last and first; faces a second of the loop
+alone, by the size of its batch (the median of five runs, when what is planned once for a size is
+planned); the whole command, with the GPU's utilisation looked at
 twice a second, both without the first and last tenth, as the results come; and some of the photos by
 the CPU, whose similarities must be the same within noise. With ``--device cpu`` all but the
 utilisation is tried without a GPU. Writes OUT.json.
 """
 
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -26,7 +28,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from benchmarks.speed import synchronized
+from benchmarks.speed import seconds_a_crop, synchronized
 from cloak import Cloaker
 from cloak.batches import Room
 from cloak.bench.run import provenance
@@ -36,6 +38,7 @@ from cloak.pipeline import prepare
 SAMPLES = [Path(__file__).parent.parent / "samples" / name for name in ("astronaut.png", "grace_hopper.jpg")]
 SIZE = (3000, 4000)
 BATCHES = (1, 4, 16, 64, 128)
+LAYOUT_BATCH = 16
 WARM_UP, RUNS = 2, 5
 
 
@@ -68,6 +71,16 @@ def faces_a_second(cloaker: Cloaker, photo: Path, batches: Sequence[int]) -> Ite
             cloaker.perturb(patches)
             taken.append(synchronized(cloaker.device) - start)
         yield {"asked": batch, "fitted": cloaker._room.faces, "rate": batch / median(taken[WARM_UP:])}
+
+
+def milliseconds_a_crop(cloaker: Cloaker) -> Iterator[tuple[str, dict[str, float]]]:
+    """Of each surrogate, forward and backward in a batch, with its channels last, as it is loaded, and first."""
+    for recognizer in cloaker._recognizers:
+        taken = {}
+        for name, layout in {"first": torch.contiguous_format, "last": torch.channels_last}.items():
+            recognizer.to(memory_format=layout)
+            taken[name] = 1000 * seconds_a_crop(recognizer, LAYOUT_BATCH, 1, cloaker.device)
+        yield recognizer.spec.name, taken
 
 
 def command(source: Path, out: Path, device: str, workers: int) -> dict[str, Any]:
@@ -104,8 +117,11 @@ def command(source: Path, out: Path, device: str, workers: int) -> dict[str, Any
 def utilisation() -> list[float]:
     """Percent, as nvidia-smi says of the first GPU; nothing where it does not know, as of a part of one (MIG)."""
     words = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[0]
-    return [float(said)] if said.replace(".", "").isdigit() else []
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[:1]
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [float(one) for one in said if one.replace(".", "").isdigit()]
 
 
 def main() -> None:
@@ -117,25 +133,31 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--out", type=Path, required=True, help="without suffix")
     options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {"provenance": provenance(options.device), "cores": os.cpu_count()}
+
+    def keep(name: str, found: object) -> None:
+        """At once, so that what comes later takes nothing with it."""
+        results[name] = found
+        print(json.dumps({name: found}, indent=1), flush=True)
+        options.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "in").mkdir()
         (folder / "few").mkdir()
         photos = large_photos(folder / "in", options.photos)
         cloaker = Cloaker(device=options.device)
-        results["loop"] = list(faces_a_second(cloaker, photos[0], options.batches))
-        print(json.dumps(results, indent=1), flush=True)
+        keep("a crop in either layout", dict(milliseconds_a_crop(cloaker)))
+        keep("loop", list(faces_a_second(cloaker, photos[0], options.batches)))
         del cloaker
+        gc.collect()  # it holds itself
         torch.cuda.empty_cache()
-        results["command"] = command(folder / "in", folder / "out", options.device, options.workers)
-        print(json.dumps(results["command"], indent=1), flush=True)
+        keep("command", command(folder / "in", folder / "out", options.device, options.workers))
         for photo in photos[: options.compared]:
             shutil.copy(photo, folder / "few")
-        results["few"] = command(folder / "few", folder / "few_out", options.device, options.workers)
-        results["few on the CPU"] = command(folder / "few", folder / "few_cpu", "cpu", options.workers)
-    options.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results, indent=1))
+        keep("few", command(folder / "few", folder / "few_out", options.device, options.workers))
+        keep("few on the CPU", command(folder / "few", folder / "few_cpu", "cpu", options.workers))
 
 
 if __name__ == "__main__":

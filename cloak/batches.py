@@ -51,6 +51,7 @@ class Room:
         if device.type != "cuda":
             return None
         free, _ = torch.cuda.mem_get_info(device)
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # what PyTorch keeps for more
         fitting = int(SHARE_OF_MEMORY * free / (BYTES_A_CROP * crops))
         return cls(max(1, min(FACES_ON_GPU, fitting)))
 

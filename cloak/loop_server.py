@@ -121,7 +121,8 @@ class LoopServer:
             deltas = iter(self._perturb(patches, self._going_on))
             answers = [pickle.dumps([next(deltas) for _ in asked]) for asked, _ in requests]
         except Exception as error:  # whatever it is, those who wait must hear of it
-            if len(requests) > 1 and not device_is_lost(error):  # and one must not take the others with it
+            # and one must not take the others with it
+            if len(requests) > 1 and not device_is_lost(error) and not self._ending.is_set():
                 for request in requests:
                     self._answer([request])
                 return

@@ -1,25 +1,36 @@
 """When a GPU fails, or its memory does not suffice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
-from cloak.errors import LostDeviceError, in_a_line
+from cloak.errors import DeviceError, LostDeviceError, in_a_line
 
 Result = TypeVar("Result")
 
-SHORT = ("out of memory", "ALLOC_FAILED", "unable to find an engine", "valid cuDNN algorithm")
+SHORT = (
+    "out of memory",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "unable to find an engine",
+    "valid cuDNN algorithm",
+)
 """What CUDA's libraries say then where PyTorch does not say it for them."""
 
 
 ACCELERATOR_ERRORS: tuple[type[Exception], ...] = tuple(filter(None, [getattr(torch, "AcceleratorError", None)]))
-"""What PyTorch (2.8 or newer) raises when a GPU itself failed: mostly all that a process asks of it then fails."""
+"""What PyTorch raises when a GPU itself failed (before 2.8 a RuntimeError): mostly all that a process asks of it then
+fails."""
 
 
 def device_is_lost(error: BaseException) -> bool:
     """Whether an error leaves a GPU that this process can use no more."""
-    return isinstance(error, (LostDeviceError, *ACCELERATOR_ERRORS)) and not is_short(error)
+    of_itself = isinstance(error, (LostDeviceError, *ACCELERATOR_ERRORS))
+    before = type(error) is RuntimeError and str(error).startswith("CUDA error: ") and "CUBLAS" not in str(error)
+    return (of_itself or before) and not is_short(error)
 
 
 def is_short(error: BaseException) -> bool:
@@ -35,6 +46,21 @@ def lost(error: BaseException) -> LostDeviceError:
         f"the GPU failed ({in_a_line(error)}): begin again; where there is a folder for the results (-o), what is done "
         "is not done twice"
     )
+
+
+@contextmanager
+def told_if_short(what: str) -> Iterator[None]:
+    """Within, a GPU's memory that does not suffice for something is told as such.
+
+    Raises:
+        DeviceError: then.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_short(error):
+            raise
+        raise DeviceError(f"the memory of the GPU does not suffice {what}: free some, or pass --device cpu") from error
 
 
 def unless_short(function: Callable[[], Result]) -> Result | None:

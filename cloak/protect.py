@@ -20,7 +20,7 @@ from cloak.examine import find_device, open_photo, unused_gpu
 from cloak.files import Job, Layout, lay_out
 from cloak.identities import Identities, identity_photos, knowing
 from cloak.measure import missed_faces, report_faces
-from cloak.memory import device_is_lost, lost
+from cloak.memory import device_is_lost, lost, told_if_short
 from cloak.metadata import Policy, check_policy
 from cloak.methods import find_mode
 from cloak.names import shown
@@ -70,8 +70,10 @@ class Cloaker:
         UsageError: unknown mode or device; too few or too many steps; a seed of more than 64 bits; a surrogate
             that is unknown or has no gradients; no face in the photos of ``identity``.
         WeightsError: weights are absent or damaged.
+        DeviceError: the GPU's memory does not suffice.
     """
 
+    @told_if_short("for the recognisers")
     def __init__(
         self,
         mode: str = "mid",

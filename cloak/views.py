@@ -130,7 +130,7 @@ def _matrices(degradations: Sequence[Degradation], height: int, length: int, dev
     return found[0] if len(found) == 1 else torch.stack(found)[:, None]
 
 
-@lru_cache(maxsize=512)  # one for each step and side; every face goes through the same ones
+@lru_cache(maxsize=4096)  # one for each step and side; every face goes through the same ones
 def _matrix(sigma: float, factor: float, length: int, device: torch.device) -> Tensor:
     """Blur, then reduction and enlargement, along an axis."""
     return (resize_matrix(factor, length) @ blur_matrix(sigma, length)).to(device)

@@ -111,6 +111,25 @@ def test_a_gpu_that_fails_is_told_to_all_at_once() -> None:
     assert sum(isinstance(error, LostDeviceError) for error in errors) == 4
 
 
+def test_a_run_that_ends_tries_nothing_again() -> None:
+    free, ended = threading.Event(), threading.Event()
+
+    def loop(patches: Sequence[FacePatch], on_share: Callable[[float], None] = lambda share: None) -> list[Tensor]:
+        free.wait(20)
+        if len(patches) > 1:
+            ended.wait(20)
+        on_share(0.5)
+        return doubled(patches)
+
+    with LoopServer(loop) as server, ThreadPoolExecutor(5) as pool:
+        answers = asked_by_five(server, pool, free)
+        assert answers[0].result()
+        server._ending.set()
+        ended.set()
+        assert all(isinstance(answer.exception(), DeviceError) for answer in answers[1:])
+    assert server.batches == [1, 4]
+
+
 def test_a_run_that_ends_stops_the_loop_and_tells_who_waits() -> None:
     begun = threading.Event()
 

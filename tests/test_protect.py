@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 
 from cloak import Cloaker, NoFaceError, PhotoError, PhotoReport, UsageError, compare, detect_faces
 from cloak.align import soft_box_mask
+from cloak.errors import DeviceError
 from cloak.examine import find_device, unused_gpu
 from cloak.files import lay_out
 from cloak.looks import overlap
@@ -221,6 +222,21 @@ def test_a_gpu_that_cannot_compute_is_none(monkeypatch: pytest.MonkeyPatch) -> N
     assert find_device("auto").type == "cpu"
     with pytest.raises(UsageError, match="got none that PyTorch can use"):
         find_device("cuda")
+
+
+def test_a_gpu_without_room_for_the_recognisers_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(names: object, device: object) -> None:
+        raise error
+
+    monkeypatch.setattr("cloak.protect.load_surrogates", load)
+    error: Exception = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB")
+    with pytest.raises(
+        DeviceError, match=r"^the memory of the GPU does not suffice for the recognisers: .*--device cpu"
+    ):
+        Cloaker()
+    error = RuntimeError("a bug of ours")
+    with pytest.raises(RuntimeError, match="a bug of ours"):
+        Cloaker()
 
 
 def test_a_gpu_that_pytorch_cannot_use_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
