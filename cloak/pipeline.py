@@ -174,7 +174,7 @@ def _fitted_to_encodings(
             if not index:
                 raise
             return math.inf
-        fitted[index] = composition
+        fitted[index] = replace(composition)  # without what it encoded
         return 0.0 if shown is None else _similarity(prepared, shown, judges)
 
     taken = _first_as_good_as_the_last(reached, len(encodings))
