@@ -21,7 +21,7 @@ import cloak.protect
 from cloak import Cloaker, Limits, PhotoReport, SaveError, UsageError
 from cloak.cli import _parser, main
 from cloak.cli.engines import sensible_count
-from cloak.cli.working import in_words, left_to_do, show_progress, words_on
+from cloak.cli.working import in_words, left_to_do, not_done, show_progress, words_on
 from cloak.files import Job, Layout, Shard, lay_out
 from cloak.journal import Journal
 from cloak.opening import DONE_BEFORE
@@ -146,16 +146,16 @@ def test_photos_of_the_identity_may_be_added(cloaker: Cloaker, photos: Path, tmp
             Journal.open(out, settings)
 
 
-def test_results_that_were_changed_are_told_and_stay(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
+def test_changed_results_are_told_as_not_protected_and_stay(cloaker: Cloaker, photos: Path, tmp_path: Path) -> None:
     out, layout = tmp_path / "out", lay_out([photos], tmp_path / "out", recursive=True)
     go(cloaker, layout, out)
     (out / "a" / "0.png").write_bytes((photos / "a" / "0.png").read_bytes())
     (out / "b" / "1.png").unlink()
     with Journal.open(out, SETTINGS) as journal:
-        left = [job for job in layout.jobs if not journal.has(job)]
-        (word,) = words_on(journal, layout.jobs, left)
+        left, failed = not_done(layout.jobs, journal)
     assert [job.place for job in left] == ["b/1.png"]
-    assert word.startswith("1 result changed since this folder's runs made them (a/0.png), so")
+    (told,) = (sentence for sentence in failed if "changed since" in sentence)
+    assert told.startswith(f"{out / 'a' / '0.png'}: was changed since this folder's runs made it")
 
 
 @pytest.mark.parametrize("size", ["another size", "the same size"])

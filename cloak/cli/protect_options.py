@@ -32,8 +32,8 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=_count,
         metavar="N",
-        help="of the search for a cloak (default: 60, or more with further surrogates); 160 take 2.5 times as long and "
-        "protect a little better",
+        help="of the search for a cloak, 20 to 1000 (default: 60, or more with further surrogates); 160 take 2.5 times "
+        "as long and protect a little better",
     )
     parser.add_argument("--recursive", action="store_true", help="search folders to their depth")
     parser.add_argument(

@@ -22,7 +22,6 @@ from cloak.cli.engines import engine_for, stage_of
 from cloak.files import Shard, lay_out, plan_jobs
 from cloak.names import shown
 from cloak.walk import is_folder, passed_over
-from cloak.words import amount, some
 
 if TYPE_CHECKING:
     from cloak import Cloaker
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from cloak.runs import Engine
     from cloak.types import Face
     from cloak.types import Progress as Standing
+
+AGED = "was changed since this folder's runs made it, so it may show the face uncloaked; remove it to have it made anew"
 
 SHOWN = 200
 """Photos that are told one by one; of more, numbers are."""
@@ -116,7 +117,7 @@ def left_to_do(options: argparse.Namespace, settings: "Mapping[str, object]") ->
         return Todo(layout, _with_own(jobs, options), [])
     journal = Journal.look(path_of(folder, str(shard)), settings, anew=options.overwrite)
     layout.reserve(folder, journal.results())
-    left, failed = _not_done(jobs, journal)
+    left, failed = not_done(jobs, journal)
     own = [replace(job, ours=journal.owned(job, anew=options.overwrite)) for job in left]
     return Todo(layout, own, failed, words_on(journal, jobs, left))
 
@@ -141,7 +142,7 @@ def work(options: argparse.Namespace, make_cloaker: "Callable[..., Cloaker]") ->
         if journal:
             stack.enter_context(journal)
             exists = stage.out.files(recursive=True).__contains__ if stage else os.path.lexists
-            left, failed = _not_done(jobs, journal, exists)
+            left, failed = not_done(jobs, journal, exists)
             outcome.add_earlier(len(jobs) - len(left), failed)
             outcome.notes += words_on(journal, jobs, left)
             jobs = left
@@ -265,26 +266,28 @@ def _journal(folder: Path, options: argparse.Namespace, engine: "Engine", shard:
     return Journal.open(folder, engine.settings, shard=str(shard), anew=options.overwrite)
 
 
-def _not_done(
+def not_done(
     jobs: "Sequence[Job]", journal: "Journal", exists: Callable[[str], bool] = os.path.lexists
 ) -> "tuple[list[Job], list[str]]":
     """The photos that are left to do, and why some of the others are not protected, a sentence each."""
     left = [job for job in jobs if not journal.has(job, exists)]
-    done = {job.place for job in jobs} - {job.place for job in left}
-    return left, [entry.failed for place, entry in journal.done.items() if place in done and entry.failed]
+    todo = {job.place for job in left}
+    done = {job.place: job for job in jobs if job.place not in todo}
+    changed = set(journal.changed(done.values()))
+    failed = [
+        entry.failed or f"{shown(done[place].root / entry.output)}: {AGED}"
+        for place, entry in journal.done.items()
+        if place in done and (entry.failed or entry.output in changed)
+    ]
+    return left, failed
 
 
 def words_on(journal: "Journal", jobs: "Sequence[Job]", left: "Sequence[Job]") -> tuple[str, ...]:
     """What a user should know of the photos that are done already."""
     todo = {job.place for job in left}
     done = [job for job in jobs if job.place not in todo]
-    changed = journal.changed(done)
     others = "identity: other photos than before; what is done stays as it is (--overwrite does all anew)"
-    aged = (
-        f"{amount(len(changed), 'result')} changed since this folder's runs made them ({some(changed)}), so what was "
-        "said of them may no longer hold; remove them to have them made anew"
-    )
-    return tuple(word for word, holds in ((others, journal.others and done), (aged, changed)) if holds)
+    return (others,) if journal.others and done else ()
 
 
 @contextmanager
