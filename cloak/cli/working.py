@@ -275,7 +275,7 @@ def not_done(
     done = {job.place: job for job in jobs if job.place not in todo}
     changed = set(journal.changed(done.values()))
     failed = [
-        entry.failed or f"{shown(done[place].root / entry.output)}: {AGED}"
+        f"{shown(done[place].root / entry.output)}: {AGED}" if entry.output in changed else entry.failed
         for place, entry in journal.done.items()
         if place in done and (entry.failed or entry.output in changed)
     ]
