@@ -1,6 +1,7 @@
 """Means over rectangles of a picture: four numbers each of one table of sums (Crow, 1984).
 
-So a pyramid and thousands of crops cost little; the means are PyTorch's ("area"), to the bit.
+So a pyramid and thousands of crops cost little; the means are PyTorch's ("area"), to the
+bit while the sums of a window stay below 2^24.
 """
 
 from collections.abc import Iterator
@@ -74,5 +75,6 @@ def _windows(starts: Tensor, ends: Tensor, count: int) -> Windows:
 
     Next to each other, or one pixel over each other where the range is no multiple of them.
     """
-    lengths, index = (ends - starts)[:, None], torch.arange(count, dtype=torch.int32, device=starts.device)
-    return starts[:, None] + index * lengths // count, starts[:, None] - (-(index + 1) * lengths // count)
+    lengths, index = (ends - starts)[:, None].long(), torch.arange(count, device=starts.device)
+    first, last = index * lengths // count, -(-(index + 1) * lengths // count)  # products of more than 31 bits
+    return starts[:, None] + first.int(), starts[:, None] + last.int()

@@ -122,7 +122,8 @@ class FaceDetector:
             return []
         # Where a GPU has no room for the picture, the CPU looks.
         found = unless_short(partial(self._cascade.find, picture, min_face, look.thresholds))
-        found = found or self._cascade_here.find(picture, min_face, look.thresholds)
+        if found is None:
+            found = self._cascade_here.find(picture, min_face, look.thresholds)
         return [
             face_in_photo(box, five, float(score), to_photo, size, look.name)
             for box, score, five in zip(found.boxes, found.scores, found.landmarks, strict=True)

@@ -116,7 +116,7 @@ def affordable(photo: Photo) -> Photo:
     def is_too_large(index: int) -> bool:
         return estimated_size(replace(photo, encodings=encodings[index:])) > LIKELY * _largest(photo.bytes)
 
-    if photo.bytes:  # each is larger than the one before
+    if photo.bytes:  # each is mostly larger than the one before
         encodings = encodings[: bisect_left(range(1, len(encodings)), True, key=is_too_large) + 1]
     return replace(photo, encodings=encodings)
 

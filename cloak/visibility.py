@@ -242,7 +242,7 @@ class Yardstick:
         """Face DSSIM and peak DSSIM of a changed photo, or of a part of it that begins at ``left``, ``top``."""
         start_x, start_y, end_x, end_y = self.place
         shown = to_tensor(changed[start_y - top : end_y - top, start_x - left : end_x - left])
-        if shown.shape != self.original.shape:
+        if (end_y - start_y, end_x - start_x) != self.original.shape[2:]:
             shown = _reduced(shown, self.original.shape[2:])
         maps = dssim_map(self.original, shown, self.statistics)
         return float(face_mean(maps, self.regions)), float(window_means(maps, self.regions).amax())

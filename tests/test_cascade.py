@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cloak.areas import Areas
+from cloak.areas import Areas, _windows
 from cloak.cascade import NOTHING, Cascade, InStrips, Sightings, scales_of
 from cloak.detect import cascade_on
 from cloak.facenet_package import facenet_pytorch
@@ -124,6 +124,12 @@ def test_a_box_outside_of_the_picture_is_shown_its_edge() -> None:
 def test_many_crops_come_in_parts() -> None:
     boxes = torch.tensor([[1.0, 1.0, 24.0, 24.0]]).repeat(1100, 1)
     assert [len(crops) for crops in on_cpu(smooth_noise(30, 30)).crops(boxes, 24)] == [512, 512, 76]
+
+
+def test_windows_of_very_long_pictures() -> None:
+    (starts,), (ends,) = _windows(torch.zeros(1, dtype=torch.int32), torch.tensor([90_000]), 36_001)
+    assert starts.tolist() == [index * 90_000 // 36_001 for index in range(36_001)]
+    assert ends.tolist() == [-(-(index + 1) * 90_000 // 36_001) for index in range(36_001)]
 
 
 def test_sums_that_wrap_around_give_the_same_means() -> None:
