@@ -239,3 +239,18 @@ def test_an_original_is_embedded_once_and_not_kept_longer_than_its_photo() -> No
         assert gone() is None  # no cycle that only the collector would find: photos are large
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count"), [([1, 9, 9, 9], 1), ([1, 2, 9, 9], 2), ([1, 2, 3, 9], 3), ([1, 2, 3, 4], 4), ([1], 1)]
+)
+def test_finer_encodings_come_into_question_as_long_as_the_file_may_grow_so(
+    sizes: list[int], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encodings = tuple(replace(FINE_JPEG[0], options={"quality": 10 * size + index}) for index, size in enumerate(sizes))
+    photo = Photo(smooth_noise(40, 40), encodings=encodings, bytes=1000)
+    expected = {encoding: size * 100_000 for encoding, size in zip(map(str, encodings), sizes, strict=True)}
+    monkeypatch.setattr("cloak.pipeline.estimated_size", lambda photo: expected[str(photo.encoding)])
+    monkeypatch.setattr("cloak.pipeline._as_fine_as_it_came", lambda photo: 0)
+    assert affordable(photo).encodings == encodings[:count]
+    assert affordable(replace(photo, bytes=0)).encodings == encodings
