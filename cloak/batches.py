@@ -9,8 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cloak.errors import DeviceError
-from cloak.memory import unless_short
+from cloak.memory import too_little, unless_short
 from cloak.methods import Method
 from cloak.optimize import cloak_patches
 from cloak.patches import FacePatch, stack_patches
@@ -70,7 +69,7 @@ class Room:
             DeviceError: for a single face.
         """
         if tried == 1:
-            raise DeviceError("the memory of the GPU does not suffice for one face: free some, or pass --device cpu")
+            raise too_little("one face")
         while self.faces >= tried:
             self.faces //= 2
 

@@ -95,29 +95,24 @@ class Cascade:
         kept = _apart(boxes, scores, OVERLAPS[1])
         boxes, changes = boxes[kept], changes[kept]
         sides = boxes[:, 2:] - boxes[:, :2]
-        return squared(boxes + changes * sides.repeat(1, 2))
+        return _squared(boxes + changes * sides.repeat(1, 2))
 
     def _refined(self, areas: Areas, boxes: Tensor, threshold: float) -> Tensor:
         """Those of (n, 4) boxes that the second network lets pass, where it puts them."""
-        changes, chances = self._asked(self.second, areas, boxes, SIDES[0])
+        changes, chances = _asked(self.second, areas, boxes, SIDES[0])
         passed = chances[:, 1] > threshold
         boxes, scores, changes = boxes[passed], chances[passed, 1], changes[passed]
         kept = _apart(boxes, scores, OVERLAPS[1])
-        return squared(_moved(boxes[kept], changes[kept]))
+        return _squared(_moved(boxes[kept], changes[kept]))
 
     def _described(self, areas: Areas, boxes: Tensor, threshold: float) -> Sightings:
         """What the third network makes of (n, 4) boxes that it lets pass."""
-        changes, places, chances = self._asked(self.third, areas, boxes, SIDES[1])
+        changes, places, chances = _asked(self.third, areas, boxes, SIDES[1])
         passed = chances[:, 1] > threshold
         boxes, scores, changes = boxes[passed], chances[passed, 1], changes[passed]
         of_each = _moved(boxes, changes), scores, _in_picture(places[passed], boxes)
         found = Sightings(*(values.cpu().numpy() for values in of_each))
         return _largest_first(found, _not_within_another(found))
-
-    def _asked(self, network: nn.Module, areas: Areas, boxes: Tensor, side: int) -> tuple[Tensor, ...]:
-        """What a network says of boxes, which it sees as far as they lie in the picture."""
-        answers = [network(_shown(crops)) for crops in areas.crops(boxes, side)]
-        return tuple(torch.cat(parts) for parts in zip(*answers, strict=True))
 
 
 class InStrips(nn.Module):
@@ -149,12 +144,18 @@ def scales_of(size: tuple[int, int], min_face: float) -> Iterator[float]:
         scale *= SCALING
 
 
+def _asked(network: nn.Module, areas: Areas, boxes: Tensor, side: int) -> tuple[Tensor, ...]:
+    """What a network says of boxes, which it sees as far as they lie in the picture."""
+    answers = [network(_shown(crops)) for crops in areas.crops(boxes, side)]
+    return tuple(torch.cat(parts) for parts in zip(*answers, strict=True))
+
+
 def _shown(pictures: Tensor) -> Tensor:
     """(n, h, w, 3) in 0..255 -> what the networks take."""
     return ((pictures - 127.5) * 0.0078125).permute(0, 3, 1, 2)
 
 
-def squared(boxes: Tensor) -> Tensor:
+def _squared(boxes: Tensor) -> Tensor:
     """Boxes with both sides as long as their longer one, around the same centres."""
     sides = boxes[:, 2:] - boxes[:, :2]
     longest = sides.amax(dim=1, keepdim=True)

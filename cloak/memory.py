@@ -48,6 +48,11 @@ def lost(error: BaseException) -> LostDeviceError:
     )
 
 
+def too_little(what: str) -> DeviceError:
+    """What is said of a GPU's memory that does not suffice for something."""
+    return DeviceError(f"the memory of the GPU does not suffice for {what}: free some, or pass --device cpu")
+
+
 @contextmanager
 def told_if_short(what: str) -> Iterator[None]:
     """Within, a GPU's memory that does not suffice for something is told as such.
@@ -60,7 +65,7 @@ def told_if_short(what: str) -> Iterator[None]:
     except RuntimeError as error:
         if not is_short(error):
             raise
-        raise DeviceError(f"the memory of the GPU does not suffice {what}: free some, or pass --device cpu") from error
+        raise too_little(what) from error
 
 
 def unless_short(function: Callable[[], Result]) -> Result | None:

@@ -73,7 +73,7 @@ class Cloaker:
         DeviceError: the GPU's memory does not suffice.
     """
 
-    @told_if_short("for the recognisers")
+    @told_if_short("the recognisers")
     def __init__(
         self,
         mode: str = "mid",

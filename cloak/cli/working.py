@@ -284,10 +284,8 @@ def not_done(
 
 def words_on(journal: "Journal", jobs: "Sequence[Job]", left: "Sequence[Job]") -> tuple[str, ...]:
     """What a user should know of the photos that are done already."""
-    todo = {job.place for job in left}
-    done = [job for job in jobs if job.place not in todo]
     others = "identity: other photos than before; what is done stays as it is (--overwrite does all anew)"
-    return (others,) if journal.others and done else ()
+    return (others,) if journal.others and len(left) < len(jobs) else ()
 
 
 @contextmanager
